@@ -1,0 +1,30 @@
+import { defineConfig } from 'vitest/config';
+
+const conditions = ['@carillon/source'];
+const project = (name: string, folder: string, extra: object = {}) => ({
+  resolve: { conditions },
+  ssr: { resolve: { conditions } },
+  test: { name, root: folder, include: ['src/**/*.test.ts'], testTimeout: 20_000, hookTimeout: 60_000, ...extra },
+});
+
+export default defineConfig({
+  test: {
+    reporters: ['default', './tools/test-reporter.ts'],
+    maxWorkers: 2,
+    projects: [
+      project('wire', 'libs/wire'),
+      project('schemas', 'libs/schemas'),
+      project('messenger', 'libs/messenger'),
+      project('session', 'libs/session'),
+      project('bus', 'libs/bus'),
+      project('runtime', 'libs/runtime'),
+      project('testing', 'libs/testing'),
+      project('hub', 'apps/hub'),
+      project('repeater', 'apps/repeater'),
+      project('standalone', 'apps/standalone'),
+      project('docs', 'tools/docs'),
+      project('bench', 'tools/bench'),
+      project('e2e', 'e2e', { testTimeout: 180_000, hookTimeout: 180_000, fileParallelism: false, sequence: { groupOrder: 1 } }),
+    ],
+  },
+});
