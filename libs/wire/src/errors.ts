@@ -1,0 +1,116 @@
+/**
+ * The one catalogue of refusals. A code is never renamed or reused; titles are for people and may change.
+ * `close` is the WebSocket close code when the refusal ends the connection (absent: the peer survives it
+ * or it happens before there is a connection); `http` is the status when it answers a request.
+ * 1000-1015 are RFC 6455's; of ours 4000-4499 mean "come back", 4500-4999 "do not until something changed".
+ */
+export type ErrorKind = 'protocol' | 'auth' | 'limit' | 'conflict' | 'not-found' | 'unavailable' | 'deadline' | 'internal';
+
+export interface ErrorEntry {
+  readonly kind: ErrorKind;
+  readonly http: number;
+  readonly close?: number;
+  readonly retryable: boolean;
+  readonly title: string;
+}
+
+const entry = (kind: ErrorKind, http: number, close: number | undefined, retryable: boolean, title: string): ErrorEntry =>
+  close === undefined ? { kind, http, retryable, title } : { kind, http, close, retryable, title };
+
+export const ERRORS = {
+  // Frames
+  FRAME_MALFORMED: entry('protocol', 400, 1002, false, 'The WebSocket framing is broken'),
+  FRAME_LINE_FEED_MISSING: entry('protocol', 400, 4500, false, 'An event frame needs a line feed after its room'),
+  FRAME_TOO_LARGE: entry('limit', 413, 1009, false, 'The frame is larger than this server takes'),
+  FRAGMENTS_EXCEEDED: entry('limit', 413, 1008, false, 'The message came in too many fragments'),
+  ROOM_NAME_INVALID: entry('protocol', 400, 4501, false, 'The room name is empty, too long, not UTF-8, or has a control character or *'),
+  TAG_LINE_INVALID: entry('protocol', 400, 4502, false, 'The tag line is too long or one of its fields is malformed'),
+  TEXT_INVALID_UTF8: entry('protocol', 400, 1007, false, 'A text frame is not valid UTF-8'),
+  TEXT_UNEXPECTED: entry('protocol', 400, 1003, false, 'This connection takes binary event frames only'),
+  CONTROL_INVALID: entry('protocol', 400, undefined, false, 'The control frame is not understood'),
+  CONTROL_TOO_LARGE: entry('limit', 413, undefined, false, 'The control frame is larger than this server takes'),
+  PATTERN_INVALID: entry('protocol', 400, undefined, false, 'The room pattern is malformed'),
+  SUBSCRIPTIONS_EXCEEDED: entry('limit', 429, undefined, false, 'The connection has too many subscriptions'),
+
+  // Connections
+  CONNECTION_KIND_UNKNOWN: entry('protocol', 400, undefined, false, 'Join as messenger, repeater or hub'),
+  DEVICE_ID_INVALID: entry('protocol', 400, undefined, false, 'The device id is empty, too long or has a control character'),
+  HANDSHAKE_INVALID: entry('protocol', 400, undefined, false, 'The WebSocket handshake is malformed'),
+  UPGRADE_REQUIRED: entry('protocol', 426, undefined, false, 'This address speaks WebSocket only'),
+  ORIGIN_REFUSED: entry('auth', 403, undefined, false, 'Pages of this origin may not connect'),
+  CONNECTIONS_EXCEEDED: entry('limit', 503, 1013, true, 'The server has as many connections as it takes'),
+  PEER_SLOW: entry('limit', 503, 4000, true, 'The peer read too slowly and its lane overflowed'),
+  PEER_STALLED: entry('deadline', 503, 4001, true, 'The peer took no byte within the write timeout'),
+  PEER_UNRESPONSIVE: entry('deadline', 408, 4002, true, 'The peer did not answer pings in time'),
+  MEMORY_PRESSURE: entry('limit', 503, 4003, true, 'The lanes of this process are over their common bound and this peer held the most'),
+  DRAINING: entry('unavailable', 503, 1012, true, 'The server is stopping or restarting; come back'),
+  OVERLOADED: entry('unavailable', 503, 1013, true, 'The server is overloaded; come back later'),
+
+  // Hub links
+  LINK_ADDRESS_INVALID: entry('protocol', 400, undefined, false, 'The interconnect address is not a host, host:port or ws URL'),
+  LINK_EXISTS: entry('conflict', 409, undefined, false, 'A link to this address exists'),
+  LINK_TO_SELF: entry('conflict', 409, undefined, false, 'A hub does not link to itself'),
+  LINK_UNREACHABLE: entry('unavailable', 502, undefined, true, 'The hub at this address could not be joined'),
+  LINK_NOT_FOUND: entry('not-found', 404, undefined, false, 'There is no link to this address'),
+  LINKS_EXCEEDED: entry('limit', 429, undefined, false, 'The hub has as many links as it takes'),
+
+  // HTTP
+  ROUTE_NOT_FOUND: entry('not-found', 404, undefined, false, 'There is nothing at this address'),
+  METHOD_NOT_ALLOWED: entry('protocol', 405, undefined, false, 'The method is not allowed here'),
+  REQUEST_MALFORMED: entry('protocol', 400, undefined, false, 'The HTTP request is malformed'),
+  REQUEST_TIMEOUT: entry('deadline', 408, undefined, true, 'The request did not arrive in time'),
+  BODY_TOO_LARGE: entry('limit', 413, undefined, false, 'The body is larger than this server takes'),
+  BODY_INVALID_UTF8: entry('protocol', 400, undefined, false, 'The body is not valid UTF-8'),
+  JSON_INVALID: entry('protocol', 400, undefined, false, 'The body is not valid JSON'),
+  JSON_TOO_DEEP: entry('limit', 400, undefined, false, 'The JSON is nested too deeply'),
+  JSON_KEY_FORBIDDEN: entry('protocol', 400, undefined, false, 'The JSON has a key that is not accepted (__proto__)'),
+  EVENT_INVALID: entry('protocol', 400, undefined, false, 'The body is not a v2 event'),
+  LOG_LEVEL_INVALID: entry('protocol', 400, undefined, false, 'The log level is unknown'),
+  UPSTREAM_QUEUE_FULL: entry('limit', 503, undefined, true, 'The hub is away and the queue toward it is full'),
+  INTERNAL: entry('internal', 500, 1011, true, 'The server failed'),
+
+  // Messenger library
+  MESSENGER_CLOSED: entry('conflict', 409, undefined, false, 'The messenger is closed'),
+  PUBLISH_QUEUE_FULL: entry('limit', 429, undefined, true, 'The messenger holds as many unsent bytes as it may'),
+  SUBSCRIPTION_OVERFLOW: entry('limit', 429, undefined, true, 'The subscription was not read and its buffer is full'),
+  ABORTED: entry('deadline', 408, undefined, true, 'The caller aborted'),
+} as const satisfies Record<string, ErrorEntry>;
+
+export type ErrorCode = keyof typeof ERRORS;
+
+/** A refusal with its catalogue code; `detail` says what was wrong this time and never holds a secret. */
+export class CarillonError extends Error {
+  readonly code: ErrorCode;
+
+  constructor(code: ErrorCode, detail?: string, options?: ErrorOptions) {
+    super(detail === undefined ? ERRORS[code].title : `${ERRORS[code].title}: ${detail}`, options);
+    this.name = 'CarillonError';
+    this.code = code;
+  }
+
+  get kind(): ErrorKind {
+    return ERRORS[this.code].kind;
+  }
+
+  get retryable(): boolean {
+    return ERRORS[this.code].retryable;
+  }
+}
+
+/** Why a delivery that was due did not happen. Each is the `reason` label of a drop counter. */
+export const DROP_REASONS = {
+  'bus-away': 'The hub had no connection to NATS, so hubs of its cluster did not get the event',
+  'bus-backlogged': 'The connection to NATS took no more bytes',
+  'bus-too-large': 'The frame does not fit a NATS message of this cluster',
+  duplicate: 'The event had come by another way already; nobody missed it',
+  'hub-away': 'The queue toward the hub overflowed while the hub was away (oldest first)',
+  'link-down': 'The hub link was down when the event came by',
+  'memory-pressure': 'The process was over its bound for all lanes and cut this peer',
+  'no-repeater': 'No repeater was connected when its turn came',
+  'peer-gone': 'The peer closed while the event waited in its lane',
+  'peer-slow': 'The lane of the peer was full and the peer was cut',
+  'target-failed': 'A send list target could not be reached or answered with an error',
+  'target-overflow': 'The queue of a send list target was full',
+} as const;
+
+export type DropReason = keyof typeof DROP_REASONS;
