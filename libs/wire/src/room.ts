@@ -9,7 +9,7 @@ export type RoomFault = 'empty' | 'too-long' | 'not-utf8' | 'control-character' 
 
 const utf8 = new TextEncoder();
 const strictUtf8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
-// eslint-disable-next-line no-control-regex -- control characters are what is refused
+ 
 const FORBIDDEN = /[\u0000-\u001f\u007f]/;
 const ASCII_ONLY = /^[\u0020-\u007e]*$/;
 

@@ -17,7 +17,7 @@ export interface TagFields {
   readonly tp?: string;
 }
 
-// eslint-disable-next-line no-control-regex -- control characters are what is refused
+ 
 const VALUE = /^[^\u0000-\u001f\u007f]{1,512}$/u;
 const WHOLE = /^(?:0|[1-9][0-9]{0,15})$/;
 const ID = /^[0-9A-Za-z_-]{1,64}$/;

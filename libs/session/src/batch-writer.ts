@@ -1,0 +1,154 @@
+import { compose, type Codec, type OutboundEvent } from './codec.ts';
+import type { Lane } from './lane.ts';
+
+/**
+ * Fan-out. Events that arrive in one turn of the event loop are delivered together at its end: for every route one
+ * concatenation, for every peer one write. A single event on an idle hub waits for nothing but the end of its turn.
+ *
+ *   add(event, route) … add(event, route)        then, in the same turn's check phase, flush():
+ *     lanes in one route    → all share the route's joined buffer
+ *     lanes in several      → share a buffer with others in the same routes, events in the order they were added
+ *     a lane that is itself the source of an event in the batch → a buffer of its own, without its events
+ *
+ * So every peer gets what it should get once and in the order in which the hub accepted it.
+ */
+export interface Route {
+  /** Who gets the events of this route. Replaced, not changed, when subscriptions change. */
+  readonly lanes: readonly Lane[];
+  /** Events of the current batch; the batch writer's own. */
+  pending: OutboundEvent[];
+}
+
+export function createRoute(lanes: readonly Lane[]): Route {
+  return { lanes, pending: [] };
+}
+
+/** Flush early at this size: bounds memory, and keeps one write well under what a socket takes. */
+const BATCH_MAX_BYTES = 262_144;
+
+export interface BatchCounts {
+  batches: number;
+  deliveries: number;
+  writes: number;
+}
+
+export class BatchWriter {
+  readonly counts: BatchCounts = { batches: 0, deliveries: 0, writes: 0 };
+  readonly #schedule: (flush: () => void) => void;
+  readonly #flush = (): void => this.flush();
+  #active: Route[] = [];
+  #batch = 1;
+  #order = 0;
+  #bytes = 0;
+  #scheduled = false;
+
+  /** `schedule` runs a function at the end of the current turn; `setImmediate` in a process. */
+  constructor(schedule: (flush: () => void) => void) {
+    this.#schedule = schedule;
+  }
+
+  /** Gives an event to a route's lanes at the end of this turn. An event may be added to several routes. */
+  add(event: OutboundEvent, route: Route): void {
+    if (route.lanes.length === 0) return;
+    if (route.pending.length === 0) this.#active.push(route);
+    event.order = this.#order++;
+    route.pending.push(event);
+    if (event.source !== undefined) event.source.sourceBatch = this.#batch;
+    this.#bytes += event.bytes.length;
+    if (this.#bytes >= BATCH_MAX_BYTES) {
+      this.flush();
+    } else if (!this.#scheduled) {
+      this.#scheduled = true;
+      this.#schedule(this.#flush);
+    }
+  }
+
+  /** Writes what is pending now. */
+  flush(): void {
+    this.#scheduled = false;
+    const routes = this.#active;
+    if (routes.length === 0) return;
+    const batch = this.#batch;
+    this.#batch += 1;
+    this.#active = [];
+    this.#bytes = 0;
+    this.#order = 0;
+    this.counts.batches += 1;
+    const pending = routes.map((route) => {
+      const events = route.pending;
+      route.pending = [];
+      return events;
+    });
+    if (routes.length === 1) this.#writeOne(routes[0] as Route, pending[0] as OutboundEvent[], batch);
+    else this.#writeSeveral(routes, pending, batch);
+  }
+
+  #writeOne(route: Route, events: readonly OutboundEvent[], batch: number): void {
+    const joined = new Map<Codec, Buffer>();
+    let codec: Codec | undefined;
+    let chunk: Buffer | undefined;
+    for (const lane of route.lanes) {
+      if (lane.sourceBatch === batch || !lane.codec.shared) {
+        this.#writeOwn(lane, events);
+        continue;
+      }
+      if (lane.codec !== codec || chunk === undefined) {
+        codec = lane.codec;
+        chunk = joined.get(codec) ?? compose(events, codec);
+        joined.set(codec, chunk);
+      }
+      this.#write(lane, chunk, events.length);
+    }
+  }
+
+  #writeSeveral(routes: readonly Route[], pending: readonly OutboundEvent[][], batch: number): void {
+    const touched: Lane[] = [];
+    for (const [index, route] of routes.entries()) {
+      for (const lane of route.lanes) {
+        if (lane.batch !== batch) {
+          lane.batch = batch;
+          lane.firstRoute = index;
+          lane.moreRoutes = undefined;
+          touched.push(lane);
+        } else {
+          (lane.moreRoutes ??= []).push(index);
+        }
+      }
+    }
+    const merged = new Map<string, { readonly events: readonly OutboundEvent[]; readonly chunks: Map<Codec, Buffer> }>();
+    for (const lane of touched) {
+      const key = lane.moreRoutes === undefined ? `${lane.firstRoute}` : `${lane.firstRoute},${lane.moreRoutes.join(',')}`;
+      let group = merged.get(key);
+      if (group === undefined) {
+        const of = [lane.firstRoute, ...(lane.moreRoutes ?? [])].map((index) => pending[index] as OutboundEvent[]);
+        group = { events: of.length === 1 ? (of[0] as OutboundEvent[]) : merge(of), chunks: new Map() };
+        merged.set(key, group);
+      }
+      lane.moreRoutes = undefined;
+      if (lane.sourceBatch === batch || !lane.codec.shared) {
+        this.#writeOwn(lane, group.events);
+        continue;
+      }
+      const chunk = group.chunks.get(lane.codec) ?? compose(group.events, lane.codec);
+      group.chunks.set(lane.codec, chunk);
+      this.#write(lane, chunk, group.events.length);
+    }
+  }
+
+  #writeOwn(lane: Lane, events: readonly OutboundEvent[]): void {
+    const own = events.filter((event) => event.source !== lane);
+    if (own.length > 0) this.#write(lane, compose(own, lane.codec), own.length);
+  }
+
+  #write(lane: Lane, chunk: Buffer, events: number): void {
+    if (lane.closed) return;
+    this.counts.writes += 1;
+    this.counts.deliveries += events;
+    lane.write(chunk, events);
+  }
+}
+
+/** Events of several routes in the order they were added, each once. */
+function merge(lists: readonly (readonly OutboundEvent[])[]): OutboundEvent[] {
+  return [...new Set(lists.flat())].sort((left, right) => left.order - right.order);
+}

@@ -1,0 +1,184 @@
+import type { Duplex } from 'node:stream';
+
+import { ERRORS, formatCloseReason, type ErrorCode } from '@carillon/wire';
+import { WebSocket, type RawData } from 'ws';
+
+import type { Codec } from './codec.ts';
+import { Lane, type LaneCut, type LaneGroup, type LaneSink } from './lane.ts';
+
+/**
+ * A connection is one WebSocket, accepted or dialled, with its lane. Event frames leave through the lane, straight
+ * into the socket; control frames, pings and closes leave through ws. Both write whole frames, so they never mix.
+ */
+export interface ConnectionHandler {
+  /** A binary frame. The bytes are valid during the call; a handler that keeps them keeps the whole read buffer. */
+  frame(connection: Connection, bytes: Buffer): void;
+  /** A text frame, valid UTF-8. */
+  text(connection: Connection, text: string): void;
+  /** The connection is gone; called once. */
+  closed(connection: Connection, close: ConnectionClose): void;
+}
+
+export interface ConnectionClose {
+  readonly code: number;
+  readonly reason: string;
+  /** Set when this side decided it. */
+  readonly cause: ErrorCode | undefined;
+  /** Events that were still to be written. */
+  readonly droppedEvents: number;
+}
+
+/** A count of seconds shared by all connections of a process, so that a frame costs no look at the clock. */
+export interface Ticks {
+  now: number;
+}
+
+export interface ConnectionOptions {
+  readonly handler: ConnectionHandler;
+  readonly codec: Codec;
+  readonly group: LaneGroup;
+  readonly laneMaxBytes: number;
+  readonly ticks: Ticks;
+}
+
+/** How long a peer that was closed may take to answer before its socket is destroyed. */
+const CLOSE_GRACE_MS = 2_000;
+
+/** A WebSocket that knows its connection, so that one set of listeners serves all. */
+export class PeerSocket extends WebSocket {
+  connection: Connection | undefined = undefined;
+}
+
+/** ws's error codes as ours: what the peer did that ended the connection. */
+const FAULTS: Readonly<Record<string, ErrorCode>> = {
+  WS_ERR_UNSUPPORTED_MESSAGE_LENGTH: 'FRAME_TOO_LARGE',
+  WS_ERR_UNSUPPORTED_DATA_PAYLOAD_LENGTH: 'FRAME_TOO_LARGE',
+  WS_ERR_TOO_MANY_BUFFERED_PARTS: 'FRAGMENTS_EXCEEDED',
+  WS_ERR_INVALID_UTF8: 'TEXT_INVALID_UTF8',
+};
+
+export class Connection {
+  readonly lane: Lane;
+  readonly remoteAddress: string;
+  readonly openedAtMs = Date.now();
+  /** Ticks at which something was last read from, or written to, the peer. */
+  readTick: number;
+  writeTick: number;
+  /** Tick of the ping that is waiting for an answer. */
+  pingTick: number | undefined = undefined;
+  lastPingAtMs: number | undefined = undefined;
+  receivedFrames = 0;
+
+  readonly #socket: PeerSocket;
+  readonly #handler: ConnectionHandler;
+  readonly #ticks: Ticks;
+  #cause: ErrorCode | undefined = undefined;
+  #droppedEvents = 0;
+  #closed = false;
+
+  constructor(socket: PeerSocket, stream: Duplex & LaneSink & { readonly remoteAddress?: string | undefined }, options: ConnectionOptions) {
+    this.#socket = socket;
+    this.#handler = options.handler;
+    this.#ticks = options.ticks;
+    this.readTick = options.ticks.now;
+    this.writeTick = options.ticks.now;
+    this.remoteAddress = stream.remoteAddress ?? '';
+    this.lane = new Lane(stream, { codec: options.codec, owner: this, group: options.group, maxBytes: options.laneMaxBytes });
+    socket.connection = this;
+    socket.on('message', onMessage);
+    socket.on('pong', onHeard);
+    socket.on('ping', onPing);
+    socket.on('error', onError);
+    socket.on('close', onClose);
+  }
+
+  get isOpen(): boolean {
+    return this.#socket.readyState === WebSocket.OPEN;
+  }
+
+  received(data: RawData, isBinary: boolean): void {
+    this.readTick = this.#ticks.now;
+    this.pingTick = undefined;
+    if (isBinary) {
+      this.receivedFrames += 1;
+      this.#handler.frame(this, data as Buffer);
+    } else {
+      this.#handler.text(this, (data as Buffer).toString('utf8'));
+    }
+  }
+
+  heard(): void {
+    this.readTick = this.#ticks.now;
+    this.pingTick = undefined;
+  }
+
+  /** Sends a control frame. Dropped when the peer is not reading: a lane is cut for that soon enough. */
+  sendText(text: string): void {
+    if (this.isOpen && this.lane.queuedBytes === 0) this.#socket.send(text);
+  }
+
+  ping(): void {
+    if (!this.isOpen) return;
+    this.pingTick ??= this.#ticks.now;
+    this.#socket.ping();
+  }
+
+  /** Closes with a code of the catalogue; `retryAfterMs` tells the peer when to come back. */
+  refuse(code: ErrorCode, retryAfterMs?: number): void {
+    this.#cause ??= code;
+    const entry: { readonly close?: number } = ERRORS[code];
+    this.close(entry.close ?? 1011, formatCloseReason(code, retryAfterMs));
+  }
+
+  /** Closes as the protocol asks, after what the lane holds; the socket is destroyed when the peer does not answer. */
+  close(code: number, reason: string): void {
+    if (this.#closed || this.#socket.readyState >= WebSocket.CLOSING) return;
+    this.#socket.close(code, reason);
+    setTimeout(() => this.#socket.terminate(), CLOSE_GRACE_MS).unref();
+  }
+
+  terminate(): void {
+    this.#socket.terminate();
+  }
+
+  laneCut(cut: LaneCut, droppedEvents: number): void {
+    this.#droppedEvents += droppedEvents;
+    this.refuse(cut);
+  }
+
+  failed(error: Error & { code?: string }): void {
+    const fault = error.code === undefined ? undefined : (FAULTS[error.code] ?? (error.code.startsWith('WS_ERR_') ? 'FRAME_MALFORMED' : undefined));
+    this.#cause ??= fault;
+  }
+
+  ended(code: number, reason: string): void {
+    if (this.#closed) return;
+    this.#closed = true;
+    this.#droppedEvents += this.lane.close();
+    this.#handler.closed(this, { code, reason, cause: this.#cause, droppedEvents: this.#droppedEvents });
+  }
+}
+
+function onMessage(this: WebSocket, data: RawData, isBinary: boolean): void {
+  (this as PeerSocket).connection?.received(data, isBinary);
+}
+
+function onHeard(this: WebSocket): void {
+  (this as PeerSocket).connection?.heard();
+}
+
+function onPing(this: WebSocket): void {
+  const { connection } = this as PeerSocket;
+  if (connection === undefined) return;
+  connection.heard();
+  connection.lastPingAtMs = Date.now();
+}
+
+function onError(this: WebSocket, error: Error): void {
+  (this as PeerSocket).connection?.failed(error);
+}
+
+function onClose(this: WebSocket, code: number, reason: Buffer): void {
+  const { connection } = this as PeerSocket;
+  connection?.ended(code, reason.toString('utf8'));
+}

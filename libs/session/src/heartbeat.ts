@@ -1,0 +1,72 @@
+import type { Connection, Ticks } from './connection.ts';
+
+/**
+ * One timer a process looks after all connections: it pings them, cuts those that do not answer, and those whose
+ * socket takes no byte. Pings are spread over the interval by joining order.
+ */
+export interface HeartbeatOptions {
+  /** Every connection is pinged this often (the original's 30 s). */
+  readonly pingIntervalMs: number;
+  /** How long a peer may take to answer a ping (the original's 60 s). */
+  readonly pongTimeoutMs: number;
+  /** How long a peer may take no byte of what is written to it (the original's 10 s). */
+  readonly writeTimeoutMs: number;
+}
+
+const TICK_MS = 1_000;
+const ticksOf = (ms: number): number => Math.max(1, Math.ceil(ms / TICK_MS));
+
+interface Watched {
+  readonly phase: number;
+  stalledTicks: number;
+}
+
+export class Heartbeat {
+  readonly ticks: Ticks = { now: 0 };
+  readonly #watched = new Map<Connection, Watched>();
+  readonly #pingTicks: number;
+  readonly #pongTicks: number;
+  readonly #writeTicks: number;
+  #timer: NodeJS.Timeout | undefined = undefined;
+  #joined = 0;
+
+  constructor(options: HeartbeatOptions) {
+    this.#pingTicks = ticksOf(options.pingIntervalMs);
+    this.#pongTicks = ticksOf(options.pongTimeoutMs);
+    this.#writeTicks = ticksOf(options.writeTimeoutMs);
+  }
+
+  start(): void {
+    this.#timer ??= setInterval(() => this.tick(), TICK_MS).unref();
+  }
+
+  stop(): void {
+    clearInterval(this.#timer);
+    this.#timer = undefined;
+  }
+
+  watch(connection: Connection): void {
+    this.#watched.set(connection, { phase: this.#joined++ % this.#pingTicks, stalledTicks: 0 });
+  }
+
+  forget(connection: Connection): void {
+    this.#watched.delete(connection);
+  }
+
+  /** One second has passed. */
+  tick(): void {
+    this.ticks.now += 1;
+    for (const [connection, watched] of this.#watched) this.#look(connection, watched);
+  }
+
+  #look(connection: Connection, watched: Watched): void {
+    watched.stalledTicks = connection.lane.isStalled() ? watched.stalledTicks + 1 : 0;
+    if (watched.stalledTicks > this.#writeTicks) {
+      connection.lane.cut('PEER_STALLED');
+    } else if (connection.pingTick !== undefined && this.ticks.now - connection.pingTick > this.#pongTicks) {
+      connection.refuse('PEER_UNRESPONSIVE');
+    } else if (this.ticks.now % this.#pingTicks === watched.phase) {
+      connection.ping();
+    }
+  }
+}

@@ -1,0 +1,189 @@
+import type { Codec } from './codec.ts';
+
+/**
+ * A lane is the ordered, byte-bounded outbound queue of one peer. Chunks go straight to the socket while it takes
+ * them; what it does not take waits here, so that a lane that overflows can be emptied at once and the close frame
+ * stands right behind what the kernel has already got:
+ *
+ *   write ──▶ socket (at most SINK_MAX_BYTES inside Node) ──▶ kernel
+ *        └──▶ queue (at most maxBytes) ── on drain ──▶ socket
+ *
+ * At the bound the lane is cut, never trimmed: a live peer that misses events is told so by its close code.
+ */
+
+/** The part of a stream that a lane uses: a socket, or the response of a live tail. */
+export interface LaneSink {
+  readonly writableLength: number;
+  readonly destroyed: boolean;
+  write(chunk: Buffer): boolean;
+  cork(): void;
+  uncork(): void;
+  once(event: 'drain', listener: () => void): unknown;
+}
+
+/** What Node may hold of one peer; more waits in the lane. Four times Node 20's socket buffer. */
+const SINK_MAX_BYTES = 65_536;
+
+export type LaneCut = 'PEER_SLOW' | 'PEER_STALLED' | 'MEMORY_PRESSURE';
+
+export interface LaneOwner {
+  /** Called once when the lane must be cut; `droppedEvents` were queued or about to be and are gone. */
+  laneCut(cut: LaneCut, droppedEvents: number): void;
+}
+
+/** The lanes of one process and what they hold together. */
+export class LaneGroup {
+  readonly #totalMaxBytes: number;
+  readonly #backlogged = new Set<Lane>();
+  #queuedBytes = 0;
+
+  constructor(totalMaxBytes: number) {
+    this.#totalMaxBytes = totalMaxBytes;
+  }
+
+  /** Bytes waiting in all lanes (what Node and the kernel hold not counted). */
+  get queuedBytes(): number {
+    return this.#queuedBytes;
+  }
+
+  get backloggedLanes(): number {
+    return this.#backlogged.size;
+  }
+
+  grow(lane: Lane, bytes: number): void {
+    this.#backlogged.add(lane);
+    this.#queuedBytes += bytes;
+    if (this.#queuedBytes > this.#totalMaxBytes) this.#largest()?.cut('MEMORY_PRESSURE');
+  }
+
+  shrink(lane: Lane, bytes: number): void {
+    this.#queuedBytes -= bytes;
+    if (lane.queuedBytes === 0) this.#backlogged.delete(lane);
+  }
+
+  #largest(): Lane | undefined {
+    let largest: Lane | undefined;
+    for (const lane of this.#backlogged) if (largest === undefined || lane.queuedBytes > largest.queuedBytes) largest = lane;
+    return largest;
+  }
+}
+
+interface Queued {
+  readonly chunk: Buffer;
+  readonly events: number;
+}
+
+export class Lane {
+  readonly codec: Codec;
+  /** Batch writer's notes: the last batch this lane took part in as receiver and as source, and its routes in it. */
+  batch = 0;
+  sourceBatch = 0;
+  firstRoute = 0;
+  moreRoutes: number[] | undefined = undefined;
+
+  readonly #sink: LaneSink;
+  readonly #owner: LaneOwner;
+  readonly #group: LaneGroup;
+  readonly #maxBytes: number;
+  #queue: Queued[] | undefined = undefined;
+  #queuedBytes = 0;
+  #writtenBytes = 0;
+  #writtenEvents = 0;
+  #acceptedBytes = 0;
+  #closed = false;
+
+  constructor(sink: LaneSink, options: { readonly codec: Codec; readonly owner: LaneOwner; readonly group: LaneGroup; readonly maxBytes: number }) {
+    this.#sink = sink;
+    this.codec = options.codec;
+    this.#owner = options.owner;
+    this.#group = options.group;
+    this.#maxBytes = options.maxBytes;
+  }
+
+  get queuedBytes(): number {
+    return this.#queuedBytes;
+  }
+
+  get closed(): boolean {
+    return this.#closed;
+  }
+
+  /** Events handed to the socket so far. */
+  get writtenEvents(): number {
+    return this.#writtenEvents;
+  }
+
+  /** Writes a chunk that holds whole encoded events. Overflow cuts the lane with PEER_SLOW. */
+  write(chunk: Buffer, events: number): void {
+    if (this.#closed) return;
+    if (this.#queue === undefined && this.#sink.writableLength < SINK_MAX_BYTES) {
+      this.#writtenBytes += chunk.length;
+      this.#writtenEvents += events;
+      this.#sink.write(chunk);
+      return;
+    }
+    if (this.#queuedBytes + chunk.length > this.#maxBytes) {
+      this.cut('PEER_SLOW', events);
+      return;
+    }
+    if (this.#queue === undefined) {
+      this.#queue = [];
+      this.#sink.once('drain', () => this.#drain());
+    }
+    this.#queue.push({ chunk, events });
+    this.#queuedBytes += chunk.length;
+    this.#group.grow(this, chunk.length);
+  }
+
+  #drain(): void {
+    const queue = this.#queue;
+    if (this.#closed || queue === undefined) return;
+    let taken = 0;
+    let bytes = 0;
+    this.#sink.cork();
+    while (taken < queue.length && this.#sink.writableLength < SINK_MAX_BYTES) {
+      const { chunk, events } = queue[taken] as Queued;
+      this.#sink.write(chunk);
+      bytes += chunk.length;
+      this.#writtenEvents += events;
+      taken += 1;
+    }
+    this.#sink.uncork();
+    this.#writtenBytes += bytes;
+    this.#queuedBytes -= bytes;
+    if (taken === queue.length) this.#queue = undefined;
+    else {
+      queue.splice(0, taken);
+      this.#sink.once('drain', () => this.#drain());
+    }
+    this.#group.shrink(this, bytes);
+    // The kernel may have taken all of it at once: then no drain event comes.
+    if (this.#queue !== undefined && this.#sink.writableLength === 0) this.#drain();
+  }
+
+  /** True when bytes wait and the kernel has taken none since the last call: the peer is not reading. */
+  isStalled(): boolean {
+    const waiting = this.#sink.writableLength;
+    const accepted = this.#writtenBytes - waiting;
+    const stalled = waiting > 0 && accepted === this.#acceptedBytes;
+    this.#acceptedBytes = accepted;
+    return stalled;
+  }
+
+  /** Empties the lane, and tells its owner once. */
+  cut(cut: LaneCut, alsoDropped = 0): void {
+    if (this.#closed) return;
+    this.#owner.laneCut(cut, this.close() + alsoDropped);
+  }
+
+  /** Takes no more and forgets what waits; answers how many events that were. */
+  close(): number {
+    this.#closed = true;
+    const dropped = (this.#queue ?? []).reduce((sum, { events }) => sum + events, 0);
+    const bytes = this.#queuedBytes;
+    this.#queue = undefined;
+    this.#queuedBytes = 0;
+    if (bytes > 0) this.#group.shrink(this, bytes);
+    return dropped;
+  }
+}
