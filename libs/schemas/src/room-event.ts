@@ -24,7 +24,7 @@ export const basicDevice = z
 export const roomEvent = z
   .object({
     'generating-system': text.default('').meta({ description: 'Host that made the event' }),
-    timestamp: z.iso.datetime({ offset: true, local: false }).meta({ description: 'When it took place: RFC 3339, up to nanoseconds, any offset' }),
+    timestamp: z.iso.datetime({ offset: true, local: false }).optional().meta({ description: 'When it took place: RFC 3339, up to nanoseconds, any offset' }),
     'event-tags': z.array(name).max(64).nullable().default(null).meta({ description: 'Routing hints' }),
     'target-device': basicDevice.default({}),
     'affected-room': basicRoom.default({}),

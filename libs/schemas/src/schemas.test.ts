@@ -8,7 +8,7 @@ const event = { 'generating-system': 'CP1', timestamp: '2026-11-21T10:00:00.1234
 describe('a v2 event', () => {
   it('keeps every field of the original and fills what is missing', () => {
     expect(roomEvent.parse(event)).toEqual({ ...event, 'target-device': {} });
-    expect(roomEvent.parse({ timestamp: '2026-11-21T10:00:00Z' })).toMatchObject({ key: '', 'event-tags': null, 'affected-room': {} });
+    expect(roomEvent.parse({})).toMatchObject({ key: '', 'event-tags': null, 'affected-room': {} });
   });
 
   it.each(['2026-11-21T10:00:00Z', '2026-11-21T10:00:00.1+02:00', '2026-11-21T10:00:00.123456789Z'])('takes the timestamp %s', (timestamp) => {
