@@ -1,0 +1,31 @@
+import { Tally } from '@carillon/runtime';
+import type { DropReason, ErrorCode } from '@carillon/wire';
+
+export type EventSource = 'messenger' | 'repeater' | 'hub' | 'http' | 'cluster';
+
+/** What a hub counts, as plain numbers: a metric reads them when it is asked for. */
+export class HubCounts {
+  /** Events taken, by where they came from. */
+  readonly received = new Tally();
+  /** Bytes of those events. */
+  readonly receivedBytes = new Tally();
+  /** What was refused, by code of the catalogue. */
+  readonly refused = new Tally();
+  /** Events that somebody did not get, by reason. */
+  readonly dropped = new Tally();
+  /** Connections that ended, by our code, or the close code when the peer ended it. */
+  readonly closed = new Tally();
+
+  take(source: EventSource, bytes: number): void {
+    this.received.add(source);
+    this.receivedBytes.add(source, bytes);
+  }
+
+  refuse(code: ErrorCode): void {
+    this.refused.add(code);
+  }
+
+  drop(reason: DropReason, events: number): void {
+    if (events > 0) this.dropped.add(reason, events);
+  }
+}

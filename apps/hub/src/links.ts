@@ -1,0 +1,177 @@
+import { dial, keepConnected, type Connection, type ConnectionEnded, type ConnectionHandler, type Dialled, type DoorOptions } from '@carillon/session';
+import type { Logger } from '@carillon/runtime';
+import { CarillonError } from '@carillon/wire';
+
+import { parseLinkAddress } from './link-address.ts';
+import type { Peers } from './peers.ts';
+
+/**
+ * The links this hub opens. One a peer: an address that is linked, or leads to a hub that is linked either way, is
+ * refused; two hubs that dial each other in the same moment have two, and event ids see to it that nothing comes twice.
+ *
+ *   POST ──first dial fails──▶ gone (502)
+ *     └──up──▶ linked ──lost──▶ retried for ever ──▶ linked …        DELETE ──▶ gone
+ */
+
+/** How hubs introduce themselves in both directions of the handshake. Original hubs send and read nothing of it. */
+export const HUB_ID_HEADER = 'carillon-hub';
+
+export interface LinksOptions {
+  readonly hubId: string;
+  readonly peers: Peers;
+  readonly door: DoorOptions;
+  readonly linksMax: number;
+  readonly handshakeTimeoutMs: number;
+  readonly retry: { readonly firstMs: number; readonly capMs: number };
+  readonly log: Logger;
+}
+
+export interface LinkStatus {
+  readonly address: string;
+  readonly state: 'up' | 'down';
+  /** 2 between Carillon hubs, 1 to an original. */
+  readonly version: 1 | 2 | undefined;
+  readonly hub: string | undefined;
+  readonly lastError: string | undefined;
+}
+
+interface Link {
+  readonly url: string;
+  readonly abort: AbortController;
+  connection: Connection | undefined;
+  hub: string | undefined;
+  lastError: string | undefined;
+  /** The loop that keeps it; awaited at stop. */
+  loop: Promise<void>;
+}
+
+/** The original waits 2 s at first and half as long again after every five tries: 1.5^(1/5) a try. */
+const RETRY_FACTOR = 1.5 ** (1 / 5);
+const STABLE_MS = 10_000;
+
+export class Links {
+  readonly #options: LinksOptions;
+  readonly #links = new Map<string, Link>();
+
+  constructor(options: LinksOptions) {
+    this.#options = options;
+  }
+
+  get up(): number {
+    return [...this.#links.values()].filter(({ connection }) => connection !== undefined).length;
+  }
+
+  get size(): number {
+    return this.#links.size;
+  }
+
+  list(): readonly LinkStatus[] {
+    return [...this.#links.values()].map(statusOf);
+  }
+
+  /**
+   * Links with a hub and answers once the link is up.
+   * Throws LINK_ADDRESS_INVALID, LINK_EXISTS, LINK_TO_SELF, LINKS_EXCEEDED, LINK_UNREACHABLE.
+   */
+  async add(address: string): Promise<LinkStatus> {
+    const link = this.#register(address);
+    const refusal = await new Promise<CarillonError | undefined>((resolve) => {
+      this.#keep(link, {
+        up: () => resolve(this.#isLinked(link) ? new CarillonError('LINK_EXISTS', `${link.url} is hub ${link.hub}`) : undefined),
+        down: ({ reason, code }) => resolve(code === 'LINK_TO_SELF' ? new CarillonError('LINK_TO_SELF', link.url) : new CarillonError('LINK_UNREACHABLE', `${link.url}: ${reason}`)),
+      });
+    });
+    if (refusal !== undefined) {
+      await this.#drop(link);
+      throw refusal;
+    }
+    return statusOf(link);
+  }
+
+  /** Links with a hub from configuration: tried for ever, also when it cannot be reached at first. */
+  keep(address: string): void {
+    this.#keep(this.#register(address), { up: () => undefined, down: () => undefined });
+  }
+
+  /** Drops a link of ours. Throws LINK_ADDRESS_INVALID, LINK_NOT_FOUND. */
+  async remove(address: string): Promise<void> {
+    const parsed = parseLinkAddress(address);
+    if (!parsed.ok) throw new CarillonError('LINK_ADDRESS_INVALID', parsed.fault);
+    const link = this.#links.get(parsed.url);
+    if (link === undefined) throw new CarillonError('LINK_NOT_FOUND', parsed.url);
+    await this.#drop(link);
+  }
+
+  async close(): Promise<void> {
+    await Promise.all([...this.#links.values()].map((link) => this.#drop(link)));
+  }
+
+  async #drop(link: Link): Promise<void> {
+    this.#links.delete(link.url);
+    link.abort.abort();
+    await link.loop;
+  }
+
+  #register(address: string): Link {
+    const parsed = parseLinkAddress(address);
+    if (!parsed.ok) throw new CarillonError('LINK_ADDRESS_INVALID', parsed.fault);
+    if (this.#links.has(parsed.url)) throw new CarillonError('LINK_EXISTS', parsed.url);
+    if (this.#links.size >= this.#options.linksMax) throw new CarillonError('LINKS_EXCEEDED', `at most ${this.#options.linksMax}`);
+    const link: Link = { url: parsed.url, abort: new AbortController(), connection: undefined, hub: undefined, lastError: undefined, loop: Promise.resolve() };
+    this.#links.set(link.url, link);
+    return link;
+  }
+
+  /** Whether the hub that a link leads to is linked another way. */
+  #isLinked({ hub, connection }: Link): boolean {
+    return hub !== undefined && [...this.#options.peers.hubs.values()].some((peer) => peer.id === hub && peer.connection !== connection);
+  }
+
+  #keep(link: Link, first: { readonly up: () => void; readonly down: (ended: ConnectionEnded) => void }): void {
+    const { door, handshakeTimeoutMs, hubId, retry, log } = this.#options;
+    link.loop = keepConnected({
+      dial: (handler, signal) => dial(link.url, { ...door, handler, handshakeTimeoutMs, signal, offerV2: true, headers: { [HUB_ID_HEADER]: hubId } }),
+      handler: this.#handler(link),
+      backoff: { firstMs: retry.firstMs, capMs: retry.capMs, factor: RETRY_FACTOR, random: Math.random },
+      stableMs: STABLE_MS,
+      signal: link.abort.signal,
+      up: (dialled) => {
+        this.#up(link, dialled);
+        first.up();
+      },
+      down: (ended, nextTryMs) => {
+        link.lastError = ended.reason;
+        log.warn({ address: link.url, why: ended.reason, nextTryMs }, 'hub link is down');
+        first.down(ended);
+      },
+    });
+  }
+
+  #up(link: Link, dialled: Extract<Dialled, { ok: true }>): void {
+    link.connection = dialled.connection;
+    link.hub = hubIdOf(dialled);
+    link.lastError = undefined;
+    this.#options.peers.join('hub', dialled.connection, link.hub ?? link.url);
+    this.#options.log.info({ address: link.url, version: dialled.connection.version, hub: link.hub }, 'hub link is up');
+  }
+
+  #handler(link: Link): ConnectionHandler {
+    const handler = this.#options.peers.handler('hub');
+    return {
+      ...handler,
+      closed: (connection, close) => {
+        handler.closed(connection, close);
+        if (link.connection === connection) link.connection = undefined;
+      },
+    };
+  }
+}
+
+function statusOf({ url, connection, hub, lastError }: Link): LinkStatus {
+  return { address: url, state: connection === undefined ? 'down' : 'up', version: connection?.version, hub, lastError };
+}
+
+function hubIdOf(dialled: Extract<Dialled, { ok: true }>): string | undefined {
+  const id = dialled.headers[HUB_ID_HEADER];
+  return typeof id === 'string' && /^[0-9A-Za-z_-]{1,64}$/.test(id) ? id : undefined;
+}

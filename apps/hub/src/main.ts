@@ -1,0 +1,22 @@
+import { exitWithConfigProblems, runProcess } from '@carillon/runtime';
+
+import { openClusterBus } from './cluster-bus.ts';
+import { loadHubConfig } from './config.ts';
+import { startHub } from './hub.ts';
+import { VERSION } from './version.ts';
+
+const loaded = loadHubConfig(process.env);
+if (!loaded.ok) exitWithConfigProblems(loaded.problems);
+const { config } = loaded;
+
+await runProcess({
+  name: 'hub',
+  version: VERSION,
+  adminListen: config.common.adminListen,
+  logLevel: config.common.logLevel,
+  drainTimeoutMs: config.common.drainTimeoutMs,
+  start: async (context) => {
+    const bus = openClusterBus(config, { name: 'carillon-hub', log: context.log });
+    await startHub({ config, version: VERSION, ...(bus === undefined ? {} : { bus }) }, context);
+  },
+});

@@ -1,0 +1,161 @@
+import { createRoute, type BatchWriter, type Lane, type OutboundEvent, type Route, type Subscriptions } from '@carillon/session';
+
+import type { HubCounts } from './counts.ts';
+import type { RecentIds } from './recent-ids.ts';
+
+/**
+ * The routing table, for a hub and for a cluster of hubs as a whole:
+ *
+ *   from        │ messengers of the room │ every linked hub │ one repeater │ hubs of the cluster
+ *   messenger   │ all others             │ yes              │ yes          │ yes
+ *   repeater    │ all                    │ yes (not in a    │ no           │ yes
+ *               │                        │ room's hub)      │              │
+ *   hub link    │ all                    │ no               │ no           │ yes, for their messengers
+ *   cluster     │ all                    │ as for where it  │ only if it   │ no
+ *               │                        │ came from        │ is its turn  │
+ *
+ * "One repeater": a hub that has repeaters gives the event to the next of its own; one that has none leaves the choice
+ * to NATS, which picks one hub among those that have (a queue group).
+ */
+
+/** Where an event entered the cluster, and whether a repeater is still owed (`q`). */
+export type Origin = 'messenger' | 'messenger-owed' | 'repeater' | 'hub';
+
+export interface ClusterDoor {
+  publish(room: string, origin: Origin, event: OutboundEvent): void;
+  /** How many links and repeaters this hub has: it wants every event while it has links, owed ones while it has repeaters. */
+  present(links: number, repeaters: number): void;
+}
+
+export interface RouterOptions {
+  readonly writer: BatchWriter;
+  readonly subscriptions: Subscriptions;
+  readonly counts: HubCounts;
+  readonly recentIds: RecentIds;
+  readonly nextId: () => string;
+  /** The hub stands in a room: repeater frames go to no other hub. */
+  readonly inRoom: boolean;
+}
+
+export class Router {
+  readonly #options: RouterOptions;
+  readonly #repeaters: { readonly lane: Lane; readonly route: Route }[] = [];
+  #links: Route = createRoute([]);
+  #nextRepeater = 0;
+  #cluster: ClusterDoor | undefined = undefined;
+  /** Live tails, which show ids. */
+  tails = 0;
+
+  constructor(options: RouterOptions) {
+    this.#options = options;
+  }
+
+  get repeaters(): number {
+    return this.#repeaters.length;
+  }
+
+  get links(): number {
+    return this.#links.lanes.length;
+  }
+
+  joinCluster(cluster: ClusterDoor): void {
+    this.#cluster = cluster;
+    this.#present();
+  }
+
+  addRepeater(lane: Lane): void {
+    this.#repeaters.push({ lane, route: createRoute([lane]) });
+    this.#present();
+  }
+
+  removeRepeater(lane: Lane): void {
+    const index = this.#repeaters.findIndex((repeater) => repeater.lane === lane);
+    if (index !== -1) this.#repeaters.splice(index, 1);
+    this.#present();
+  }
+
+  addLink(lane: Lane): void {
+    this.#links = createRoute([...this.#links.lanes, lane]);
+    this.#present();
+  }
+
+  removeLink(lane: Lane): void {
+    this.#links = createRoute(this.#links.lanes.filter((other) => other !== lane));
+    this.#present();
+  }
+
+  fromMessenger(room: string, event: OutboundEvent): void {
+    this.#identify(event);
+    this.#toMessengers(room, event);
+    this.#toLinks(event);
+    const given = this.#toOneRepeater(event);
+    this.#cluster?.publish(room, given ? 'messenger' : 'messenger-owed', event);
+  }
+
+  fromRepeater(room: string, event: OutboundEvent): void {
+    this.#identify(event);
+    this.#toMessengers(room, event);
+    if (!this.#options.inRoom) this.#toLinks(event);
+    this.#cluster?.publish(room, 'repeater', event);
+  }
+
+  /** From a hub link. An event that came another way already goes nowhere. */
+  fromHub(room: string, event: OutboundEvent, id: string | undefined): void {
+    if (id === undefined) this.#identify(event);
+    else {
+      if (!this.#isNew(id)) return;
+      event.fields = `\tid=${id}`;
+    }
+    this.#toMessengers(room, event);
+    this.#cluster?.publish(room, 'hub', event);
+  }
+
+  /** From another hub of the cluster. */
+  fromCluster(room: string, origin: Origin, event: OutboundEvent, id: string): void {
+    if (!this.#isNew(id)) return;
+    event.fields = `\tid=${id}`;
+    this.#toMessengers(room, event);
+    if (origin === 'hub' || (origin === 'repeater' && this.#options.inRoom)) return;
+    this.#toLinks(event);
+  }
+
+  /** From another hub of the cluster that had no repeater for it; false when this one has none either. */
+  offerRepeater(event: OutboundEvent): boolean {
+    return this.#toOneRepeater(event);
+  }
+
+  #present(): void {
+    this.#cluster?.present(this.links, this.repeaters);
+  }
+
+  #toMessengers(room: string, event: OutboundEvent): void {
+    this.#options.writer.add(event, this.#options.subscriptions.route(room));
+  }
+
+  #toLinks(event: OutboundEvent): void {
+    this.#options.writer.add(event, this.#links);
+  }
+
+  #toOneRepeater(event: OutboundEvent): boolean {
+    if (this.#repeaters.length === 0) return false;
+    this.#nextRepeater = (this.#nextRepeater + 1) % this.#repeaters.length;
+    const repeater = this.#repeaters[this.#nextRepeater];
+    if (repeater !== undefined) this.#options.writer.add(event, repeater.route);
+    return true;
+  }
+
+  /** Gives an event its id once there is somebody who sees ids. */
+  #identify(event: OutboundEvent): void {
+    if (this.#cluster === undefined && this.#links.lanes.length === 0 && this.tails === 0) return;
+    const id = this.#options.nextId();
+    event.fields = `\tid=${id}`;
+    // What we sent may come back by a way somebody has made into a circle.
+    if (this.#cluster !== undefined || this.#links.lanes.length > 0) this.#options.recentIds.add(id);
+  }
+
+  #isNew(id: string): boolean {
+    const fresh = this.#options.recentIds.add(id);
+    if (!fresh) this.#options.counts.dropped.add('duplicate');
+    return fresh;
+  }
+}

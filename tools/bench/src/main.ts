@@ -1,0 +1,71 @@
+import { parseArgs } from 'node:util';
+
+import { measureFanOut } from './fan-out.ts';
+import { measureIdle } from './idle.ts';
+import { measureRate } from './rate.ts';
+import { report, type CaseResult } from './report.ts';
+import { measureSlowPeers } from './slow-peers.ts';
+import { externalSubject, startHubSubject, startPlainSubject, type Subject } from './subject.ts';
+
+/**
+ * `npm run bench -- [--case fanout|rate|idle|slow] [--seconds 5] [--against name=pid@port/path]`
+ * One JSON object a case on standard output, a table for people on standard error. Linux only: CPU and memory are the
+ * kernel's account of the server process.
+ */
+const EVENT_BYTES = 300;
+const FAN_OUTS = [
+  { subscribers: 1, inFlight: 1 },
+  { subscribers: 1, inFlight: 50 },
+  { subscribers: 10, inFlight: 50 },
+  { subscribers: 100, inFlight: 50 },
+  { subscribers: 1_000, inFlight: 50 },
+];
+
+const { values } = parseArgs({
+  options: { case: { type: 'string' }, seconds: { type: 'string', default: '5' }, against: { type: 'string', multiple: true, default: [] }, idle: { type: 'string', default: '10000' } },
+});
+const seconds = Number(values.seconds);
+const wanted = (name: string): boolean => values.case === undefined || values.case === name;
+const results: CaseResult[] = [];
+const add = (result: CaseResult): void => {
+  results.push(result);
+  process.stdout.write(`${JSON.stringify(result)}\n`);
+};
+
+async function withSubject(subject: Subject, run: (subject: Subject) => Promise<void>): Promise<void> {
+  try {
+    await run(subject);
+  } finally {
+    await subject.stop();
+  }
+}
+
+if (process.platform !== 'linux') {
+  process.stderr.write('The benchmark reads CPU time and memory from /proc and so runs on Linux only.\n');
+  process.exit(1);
+}
+if (wanted('fanout')) {
+  for (const shape of FAN_OUTS) {
+    const subjects = [await startHubSubject(), await startPlainSubject(), ...values.against.map(externalSubject)];
+    for (const subject of subjects) {
+      await withSubject(subject, async () => {
+        add({ case: 'fanout', server: subject.name, ...shape, ...(await measureFanOut(subject, { ...shape, seconds, eventBytes: EVENT_BYTES })) });
+      });
+    }
+  }
+}
+if (wanted('rate')) {
+  await withSubject(await startHubSubject(), async (subject) => {
+    add({ case: 'rate', server: subject.name, ...(await measureRate(subject, { subscribers: 10, eventsPerSecond: 1_000, seconds: seconds * 2, eventBytes: EVENT_BYTES })) });
+  });
+}
+if (wanted('idle')) {
+  await withSubject(await startHubSubject(), async (subject) => {
+    add({ case: 'idle', server: subject.name, ...(await measureIdle(subject, Number(values.idle))) });
+  });
+}
+if (wanted('slow')) {
+  add({ case: 'slow', server: 'hub', ...(await measureSlowPeers({ seconds, eventBytes: EVENT_BYTES })) });
+}
+report(results);
+process.exit(0);
