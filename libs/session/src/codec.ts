@@ -21,6 +21,8 @@ export interface OutboundEvent {
  */
 export interface Codec {
   readonly name: 'v1' | 'v2' | 'v1-masked' | 'v2-masked' | 'sse';
+  /** The protocol that frames of this peer are in, both ways. */
+  readonly version: 1 | 2;
   readonly shared: boolean;
   size(event: OutboundEvent): number;
   /** Writes at an offset and returns the offset after it. */
@@ -69,6 +71,7 @@ function writePayload(event: OutboundEvent, fields: string, target: Buffer, star
 /** What a peer that was accepted gets: v1, the frame as the original sends it. */
 export const V1: Codec = {
   name: 'v1',
+  version: 1,
   shared: true,
   size: (event) => headerBytes(payloadV1(event)) + payloadV1(event),
   write: (event, target, at) => writePayload(event, '', target, writeHeader(target, at, payloadV1(event), 0)),
@@ -76,6 +79,7 @@ export const V1: Codec = {
 
 export const V2: Codec = {
   name: 'v2',
+  version: 2,
   shared: true,
   size: (event) => headerBytes(payloadV2(event)) + payloadV2(event),
   write: (event, target, at) => writePayload(event, event.fields, target, writeHeader(target, at, payloadV2(event), 0)),
@@ -87,6 +91,7 @@ function masked(name: 'v1-masked' | 'v2-masked', random32: () => number): Codec 
   const payloadOf = (event: OutboundEvent): number => payloadV1(event) + fieldsOf(event).length;
   return {
     name,
+    version: name === 'v2-masked' ? 2 : 1,
     shared: false,
     size: (event) => headerBytes(payloadOf(event)) + 4 + payloadOf(event),
     write: (event, target, start) => {
@@ -113,6 +118,7 @@ const DATA = Buffer.from('data: ');
  */
 export const SSE: Codec = {
   name: 'sse',
+  version: 1,
   shared: true,
   size: (event) => encodeSse(event).length,
   write: (event, target, at) => at + encodeSse(event).copy(target, at),

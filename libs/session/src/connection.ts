@@ -68,6 +68,10 @@ export class Connection {
   pingTick: number | undefined = undefined;
   lastPingAtMs: number | undefined = undefined;
   receivedFrames = 0;
+  /** Resolves when the connection is gone. */
+  get gone(): Promise<void> {
+    return this.#closed ? Promise.resolve() : new Promise((resolve) => this.#socket.once('close', () => resolve()));
+  }
 
   readonly #socket: PeerSocket;
   readonly #handler: ConnectionHandler;
@@ -92,6 +96,11 @@ export class Connection {
     socket.on('close', onClose);
   }
 
+  /** The protocol both sides agreed on. */
+  get version(): 1 | 2 {
+    return this.lane.codec.version;
+  }
+
   get isOpen(): boolean {
     return this.#socket.readyState === WebSocket.OPEN;
   }
@@ -99,6 +108,8 @@ export class Connection {
   received(data: RawData, isBinary: boolean): void {
     this.readTick = this.#ticks.now;
     this.pingTick = undefined;
+    // A peer that was refused is heard no more; one that only shall come back later loses nothing it has sent.
+    if (this.#cause !== undefined && this.#cause !== 'DRAINING') return;
     if (isBinary) {
       this.receivedFrames += 1;
       this.#handler.frame(this, data as Buffer);
@@ -114,7 +125,7 @@ export class Connection {
 
   /** Sends a control frame. Dropped when the peer is not reading: a lane is cut for that soon enough. */
   sendText(text: string): void {
-    if (this.isOpen && this.lane.queuedBytes === 0) this.#socket.send(text);
+    if (this.isOpen && this.lane.isClear) this.#socket.send(text);
   }
 
   ping(): void {

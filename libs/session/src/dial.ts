@@ -18,7 +18,7 @@ export interface DialOptions extends DoorOptions {
 }
 
 export type Dialled =
-  | { readonly ok: true; readonly connection: Connection; readonly version: 1 | 2; readonly headers: IncomingMessage['headers'] }
+  | { readonly ok: true; readonly connection: Connection; readonly headers: IncomingMessage['headers'] }
   /** `status` is the peer's HTTP answer when it refused, `code` the problem's code when it sent one. */
   | { readonly ok: false; readonly reason: string; readonly status?: number; readonly code?: string };
 
@@ -76,10 +76,8 @@ function dialOnce(url: string, protocols: string[], options: DialOptions): Promi
         return;
       }
       stream.setNoDelay(true);
-      const version = webSocket.protocol === SUBPROTOCOL_V2 ? 2 : 1;
-      const codec = version === 2 ? MASKED_V2 : MASKED_V1;
-      const connection = new Connection(webSocket, stream, { ...options, codec });
-      settle({ ok: true, connection, version, headers });
+      const codec = webSocket.protocol === SUBPROTOCOL_V2 ? MASKED_V2 : MASKED_V1;
+      settle({ ok: true, connection: new Connection(webSocket, stream, { ...options, codec }), headers });
     });
   });
 }

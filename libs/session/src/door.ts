@@ -25,7 +25,9 @@ export interface AcceptOptions {
   /** Headers of the 101 answer. */
   readonly headers?: Readonly<Record<string, string>>;
   /** Called before the first frame can come. */
-  readonly joined: (connection: Connection, version: 1 | 2) => void;
+  readonly joined: (connection: Connection) => void;
+  /** Called when the handshake was refused. */
+  readonly refused?: (code: ErrorCode) => void;
 }
 
 /** Accepts WebSockets on upgrades that a server has routed. Compression stays off: it costs more than the network here. */
@@ -33,7 +35,7 @@ export class Door {
   readonly #options: DoorOptions;
   readonly #server: PeerServer;
   readonly #serverV2: PeerServer;
-  readonly #headers = new WeakMap<IncomingMessage, Readonly<Record<string, string>>>();
+  readonly #offers = new WeakMap<IncomingMessage, AcceptOptions>();
 
   constructor(options: DoorOptions) {
     this.#options = options;
@@ -53,21 +55,23 @@ export class Door {
       handleProtocols,
     });
     server.on('headers', (lines, request) => {
-      for (const [name, value] of Object.entries(this.#headers.get(request) ?? {})) lines.push(`${name}: ${value}`);
+      for (const [name, value] of Object.entries(this.#offers.get(request)?.headers ?? {})) lines.push(`${name}: ${value}`);
     });
-    server.on('wsClientError', (error, socket) => refuseUpgrade(socket, 'HANDSHAKE_INVALID', error.message));
+    server.on('wsClientError', (error, socket, request) => {
+      this.#offers.get(request)?.refused?.('HANDSHAKE_INVALID');
+      refuseUpgrade(socket, 'HANDSHAKE_INVALID', error.message);
+    });
     return server;
   }
 
   accept(request: IncomingMessage, stream: Duplex, head: Buffer, options: AcceptOptions): void {
     const server = options.offerV2 === true ? this.#serverV2 : this.#server;
-    if (options.headers !== undefined) this.#headers.set(request, options.headers);
+    this.#offers.set(request, options);
     const socket = stream as Socket;
     server.handleUpgrade(request, socket, head, (webSocket) => {
-      const version = webSocket.protocol === SUBPROTOCOL_V2 ? 2 : 1;
       socket.setNoDelay(true);
-      const connection = new Connection(webSocket, socket, { ...this.#options, handler: options.handler, codec: version === 2 ? V2 : V1 });
-      options.joined(connection, version);
+      const connection = new Connection(webSocket, socket, { ...this.#options, handler: options.handler, codec: webSocket.protocol === SUBPROTOCOL_V2 ? V2 : V1 });
+      options.joined(connection);
     });
   }
 }

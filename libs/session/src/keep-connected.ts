@@ -23,7 +23,14 @@ export interface KeepConnectedOptions {
   /** Called when the connection is up, before its first frame. */
   readonly up: (dialled: Extract<Dialled, { ok: true }>) => void;
   /** Called for each try that failed and each connection that ended. */
-  readonly down: (why: string, nextTryMs: number) => void;
+  readonly down: (ended: ConnectionEnded, nextTryMs: number) => void;
+}
+
+export interface ConnectionEnded {
+  /** One line for logs and status. */
+  readonly reason: string;
+  /** Catalogue code in the peer's refusal or close reason, if it gave one. */
+  readonly code: string | undefined;
 }
 
 /** Runs until the signal aborts; then closes what is open with 1001. */
@@ -42,16 +49,17 @@ export async function keepConnected(options: KeepConnectedOptions): Promise<void
       },
     };
     const dialled = await options.dial(handler, signal);
-    let why: string;
+    let why: ConnectionEnded;
     let floorMs = 0;
     if (dialled.ok) {
       const upAtMs = performance.now();
       const close = await whileOpen(dialled, options, ended);
       if (performance.now() - upAtMs >= options.stableMs) attempt = 0;
-      floorMs = parseCloseReason(close.reason).retryAfterMs ?? 0;
-      why = `closed with ${close.code}${close.reason === '' ? '' : ` ${close.reason.slice(0, 123)}`}`;
+      const said = parseCloseReason(close.reason);
+      floorMs = said.retryAfterMs ?? 0;
+      why = { reason: `closed with ${close.code}${close.reason === '' ? '' : ` ${close.reason}`}`, code: said.code };
     } else {
-      why = dialled.reason;
+      why = { reason: dialled.reason, code: dialled.code };
     }
     if (signal.aborted) return;
     const waitMs = backoffMs(attempt, options.backoff, floorMs);

@@ -108,6 +108,11 @@ export class Lane {
     return this.#closed;
   }
 
+  /** Whether a control frame may be written now without growing what waits. */
+  get isClear(): boolean {
+    return this.#queue === undefined && this.#sink.writableLength < SINK_MAX_BYTES;
+  }
+
   /** Events handed to the socket so far. */
   get writtenEvents(): number {
     return this.#writtenEvents;
@@ -152,20 +157,20 @@ export class Lane {
     this.#writtenBytes += bytes;
     this.#queuedBytes -= bytes;
     if (taken === queue.length) this.#queue = undefined;
-    else {
-      queue.splice(0, taken);
-      this.#sink.once('drain', () => this.#drain());
-    }
+    else queue.splice(0, taken);
     this.#group.shrink(this, bytes);
+    if (this.#queue === undefined) return;
     // The kernel may have taken all of it at once: then no drain event comes.
-    if (this.#queue !== undefined && this.#sink.writableLength === 0) this.#drain();
+    if (this.#sink.writableLength === 0) this.#drain();
+    else this.#sink.once('drain', () => this.#drain());
   }
 
   /** True when bytes wait and the kernel has taken none since the last call: the peer is not reading. */
   isStalled(): boolean {
     const waiting = this.#sink.writableLength;
     const accepted = this.#writtenBytes - waiting;
-    const stalled = waiting > 0 && accepted === this.#acceptedBytes;
+    // Below what it was: a ping or a control frame was written beside the lane, and still nothing was taken.
+    const stalled = waiting > 0 && accepted <= this.#acceptedBytes;
     this.#acceptedBytes = accepted;
     return stalled;
   }
