@@ -5,7 +5,7 @@ import { describe, expect, it } from 'vitest';
 import { Lane, LaneGroup, Subscriptions, V1 } from './index.ts';
 
 const group = new LaneGroup(1_000);
-const sink = { writableLength: 0, destroyed: false, writableEnded: false, write: () => true, cork: () => undefined, uncork: () => undefined, once: () => undefined };
+const sink = { writableLength: 0, destroyed: false, write: () => true, cork: () => undefined, uncork: () => undefined, once: () => undefined };
 const join = (): Lane => new Lane(sink, { codec: V1, group, maxBytes: 1_000, owner: { laneCut: () => undefined } });
 
 function listen(): { readonly heard: string[]; readonly subscriptions: Subscriptions } {
@@ -102,7 +102,8 @@ describe('subscriptions', () => {
     const lane = join();
     subscriptions.add('room-*', lane);
     const first = subscriptions.route('room-0');
-    for (let room = 1; room < 40_000; room += 1) expect(subscriptions.route(`room-${room}`).lanes.length).toBe(1);
+    const alone = Array.from({ length: 20_000 }, (_, room) => subscriptions.route(`room-${room + 1}`)).every(({ lanes }) => lanes.length === 1);
+    expect(alone).toBe(true);
     expect(subscriptions.route('room-0')).not.toBe(first);
     expect(subscriptions.route('room-0').lanes).toEqual([lane]);
   });

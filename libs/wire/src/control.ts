@@ -52,19 +52,26 @@ const SHAPES: Readonly<Record<ControlOp, Readonly<Record<string, Shape>>>> = {
   bye: { code: 'text?' },
 };
 
+/** A subscription starts at one of these, so that a reader may tell them apart by which is there. */
+const STARTS = ['seq', 'at', 'last'] as const;
+
 type Shape = 'text' | 'text?' | 'texts?' | 'whole' | 'whole?' | 'patterns' | 'since?' | 'class' | 'limits';
 type Refusal = { readonly ok: false; readonly code: Extract<ErrorCode, 'CONTROL_INVALID' | 'CONTROL_TOO_LARGE' | 'PATTERN_INVALID'>; readonly detail: string };
 
 export type ParsedControl = { readonly ok: true; readonly frame: ControlFrame } | Refusal;
 export type ParsedSubscriptionChange = { readonly ok: true; readonly change: SubscriptionChange } | Refusal;
 
+const utf8 = new TextEncoder();
 const isRecord = (value: unknown): value is Record<string, unknown> => typeof value === 'object' && value !== null && !Array.isArray(value);
 const isWhole = (value: unknown): boolean => Number.isSafeInteger(value) && (value as number) >= 0;
 const isText = (value: unknown): value is string => typeof value === 'string' && value.length <= 1_024;
 const invalid = (detail: string): Refusal => ({ ok: false, code: 'CONTROL_INVALID', detail });
 
 function parseObject(text: string, limits: WireLimits): { readonly ok: true; readonly object: Record<string, unknown> } | Refusal {
-  if (text.length > limits.controlMaxBytes) return { ok: false, code: 'CONTROL_TOO_LARGE', detail: `${text.length} characters` };
+  // A character is one to three bytes: most texts need no counting.
+  const isCountNeeded = text.length <= limits.controlMaxBytes && text.length * 3 > limits.controlMaxBytes;
+  const bytes = isCountNeeded ? utf8.encode(text).length : text.length;
+  if (bytes > limits.controlMaxBytes) return { ok: false, code: 'CONTROL_TOO_LARGE', detail: `at least ${bytes} bytes` };
   let value: unknown;
   try {
     value = JSON.parse(text);
@@ -116,7 +123,7 @@ function fits(shape: Shape, value: unknown): boolean {
     case 'limits':
       return isRecord(value) && isWhole(value['frameMaxBytes']) && isWhole(value['roomMaxBytes']) && isWhole(value['patternsMax']);
     case 'since?':
-      return value === undefined || (isRecord(value) && ['seq', 'at', 'last'].filter((key) => isWhole(value[key])).length === 1);
+      return value === undefined || (isRecord(value) && STARTS.filter((key) => value[key] !== undefined).length === 1 && STARTS.some((key) => isWhole(value[key])));
     case 'patterns':
       return true; // told apart by patternsFault, which has a code of its own
     default:

@@ -70,6 +70,9 @@ export const ERRORS = {
   INTERNAL: entry('internal', 500, 1011, true, 'The server failed'),
 
   // Messenger library
+  HUB_URL_INVALID: entry('protocol', 400, undefined, false, 'The hub address is not a ws, wss, http or https URL'),
+  CALLBACK_FAILED: entry('internal', 500, undefined, false, 'A callback of the application threw'),
+  REFUSED_FOR_GOOD: entry('protocol', 400, undefined, false, 'The hub closed the connection and asked not to come back'),
   MESSENGER_CLOSED: entry('conflict', 409, undefined, false, 'The messenger is closed'),
   PUBLISH_QUEUE_FULL: entry('limit', 429, undefined, true, 'The messenger holds as many unsent bytes as it may'),
   SUBSCRIPTION_OVERFLOW: entry('limit', 429, undefined, true, 'The subscription was not read and its buffer is full'),

@@ -18,7 +18,8 @@ export interface WireLimits {
 }
 
 export const DEFAULT_LIMITS: WireLimits = {
-  frameMaxBytes: 1_048_576,
+  // 1 MB, so that a frame with its id fits nats-server's default message of 1 MiB.
+  frameMaxBytes: 1_000_000,
   // The originals use BLDG-ROOM (under 20 bytes); 256 leaves room for paths and keeps a NATS subject
   // (three times that when percent-encoded) under nats-server's 4,096-byte control line.
   roomMaxBytes: 256,

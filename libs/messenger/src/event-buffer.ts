@@ -1,0 +1,95 @@
+import type { ReceivedEvent } from './received-event.ts';
+
+export interface EventBufferLimits {
+  readonly maxEvents: number;
+  readonly maxBytes: number;
+}
+
+interface Reader {
+  readonly resolve: (result: IteratorResult<ReceivedEvent, undefined>) => void;
+  readonly reject: (error: Error) => void;
+}
+
+/** How many events may be read before the array that holds them is cut. */
+const COMPACT_AFTER = 1_024;
+
+/**
+ * What a subscription keeps for the reader of its iterable. It ends once: what it holds can still be read, then comes
+ * the error it ended with (once), then nothing.
+ */
+export class EventBuffer {
+  readonly #limits: EventBufferLimits;
+  #events: (ReceivedEvent | undefined)[] = [];
+  #head = 0;
+  #bytes = 0;
+  #readers: Reader[] = [];
+  #ended = false;
+  #error: Error | undefined;
+
+  constructor(limits: EventBufferLimits) {
+    this.#limits = limits;
+  }
+
+  /** Takes an event, or says that there is no room for it. */
+  push(event: ReceivedEvent): boolean {
+    const reader = this.#readers.shift();
+    if (reader !== undefined) {
+      reader.resolve({ done: false, value: event });
+      return true;
+    }
+    if (this.#events.length - this.#head >= this.#limits.maxEvents) return false;
+    if (this.#bytes + event.body.length > this.#limits.maxBytes) return false;
+    this.#events.push(event);
+    this.#bytes += event.body.length;
+    return true;
+  }
+
+  /** Nothing comes any more; the first end counts. */
+  end(error?: Error): void {
+    if (this.#ended) return;
+    this.#ended = true;
+    this.#error = error;
+    const readers = this.#readers;
+    this.#readers = [];
+    for (const reader of readers) this.#finish(reader);
+  }
+
+  /** Throws away what is held. */
+  clear(): void {
+    this.#events = [];
+    this.#head = 0;
+    this.#bytes = 0;
+    this.#error = undefined;
+  }
+
+  next(): Promise<IteratorResult<ReceivedEvent, undefined>> {
+    const event = this.#take();
+    if (event !== undefined) return Promise.resolve({ done: false, value: event });
+    return new Promise((resolve, reject) => {
+      const reader = { resolve, reject };
+      if (this.#ended) this.#finish(reader);
+      else this.#readers.push(reader);
+    });
+  }
+
+  #finish(reader: Reader): void {
+    const error = this.#error;
+    this.#error = undefined;
+    if (error === undefined) reader.resolve({ done: true, value: undefined });
+    else reader.reject(error);
+  }
+
+  #take(): ReceivedEvent | undefined {
+    const event = this.#events[this.#head];
+    if (event === undefined) return undefined;
+    this.#events[this.#head] = undefined;
+    this.#head += 1;
+    this.#bytes -= event.body.length;
+    const compact = this.#head >= COMPACT_AFTER && this.#head * 2 >= this.#events.length;
+    if (compact || this.#head === this.#events.length) {
+      this.#events.splice(0, this.#head);
+      this.#head = 0;
+    }
+    return event;
+  }
+}

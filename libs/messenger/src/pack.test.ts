@@ -1,0 +1,94 @@
+import { execFile } from 'node:child_process';
+import { mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { promisify } from 'node:util';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { startStubHub } from './stub-hub.test.fixture.ts';
+
+const run = promisify(execFile);
+const root = fileURLToPath(new URL('../../..', import.meta.url));
+const tsc = join(root, 'node_modules/typescript/bin/tsc');
+const readme = fileURLToPath(new URL('../README.md', import.meta.url));
+
+/** One way to use every exported name, as strictly as a consumer may compile. */
+const CONSUMER = `
+import { CarillonError, connect, roomEvent } from '@carillon/messenger';
+import type { CallbackOptions, DrainOptions, ErrorCode, LastError, Messenger, MessengerOptions, MessengerState, MessengerStatus, PublishOptions, ReceivedEvent, RoomEvent, RoomEventFields, SendOptions, SignalOptions, Subscription } from '@carillon/messenger';
+
+const options: MessengerOptions = { outboundMaxBytes: 1, subscriptionMaxEvents: 1, backoff: { firstMs: 1, capMs: 1 }, connectTimeoutMs: 1, heartbeatTimeoutMs: 1 };
+export const messenger: Messenger = connect('ws://hub', options);
+export const state: MessengerState = messenger.state;
+export const status: MessengerStatus = state.status;
+export const last: LastError | undefined = state.lastError;
+const fields: RoomEventFields = { room: 'A-1', key: 'k', value: 'v' };
+export const event: RoomEvent = roomEvent(fields, new Date());
+export const subscription: Subscription<{ n: number }> = messenger.subscribe<{ n: number }>('A');
+export async function read(): Promise<number> {
+  for await (const received of subscription) {
+    const typed: ReceivedEvent<{ n: number }> = received;
+    return typed.json().n;
+  }
+  return 0;
+}
+export type Rest = CallbackOptions | DrainOptions | PublishOptions | SendOptions | SignalOptions;
+export const code = (error: unknown): ErrorCode | undefined => (error instanceof CarillonError ? error.code : undefined);
+// @ts-expect-error -- a room event has a key
+messenger.publish({ value: 'v' });
+`;
+
+/** The code blocks of the README in one language. */
+async function examples(language: string): Promise<string[]> {
+  const text = await readFile(readme, 'utf8');
+  return [...text.matchAll(new RegExp(`^\`\`\`${language}\\n(.*?)^\`\`\`$`, 'gms'))].map((match) => match[1] ?? '');
+}
+
+describe('the published packages', () => {
+  let project: string;
+
+  beforeAll(async () => {
+    project = await mkdtemp(join(tmpdir(), 'carillon-pack-'));
+    const quiet = ['--offline', '--ignore-scripts', '--no-audit', '--no-fund', '--cache', join(project, '.npm')];
+    await run(process.execPath, [tsc, '-b', join(root, 'libs/messenger')]);
+    const folders = ['libs/wire', 'libs/messenger', 'node_modules/ws'].map((folder) => join(root, folder));
+    await run('npm', ['pack', ...folders, '--pack-destination', project, ...quiet], { cwd: project });
+    const tarballs = (await readdir(project)).filter((name) => name.endsWith('.tgz')).map((name) => `./${name}`);
+    expect(tarballs).toHaveLength(3);
+    await writeFile(join(project, 'package.json'), '{"name":"consumer","private":true,"type":"module"}');
+    await run('npm', ['install', ...tarballs, ...quiet], { cwd: project });
+  }, 120_000);
+
+  afterAll(() => rm(project, { recursive: true, force: true }));
+
+  it('hold what they need and no tests', async () => {
+    const files = await readdir(join(project, 'node_modules/@carillon/messenger'), { recursive: true });
+    expect(files).toEqual(expect.arrayContaining(['README.md', 'package.json', join('dist', 'index.js'), join('dist', 'index.d.ts'), join('dist', 'transport-browser.js')]));
+    expect(files.filter((name) => name.includes('.test.') || name.startsWith('src') || name.includes('tsbuildinfo'))).toEqual([]);
+    expect((await readdir(join(project, 'node_modules'))).filter((name) => !name.startsWith('.')).sort()).toEqual(['@carillon', 'ws']);
+  });
+
+  it('run the example of the README in plain JavaScript', async () => {
+    const hub = await startStubHub();
+    const [example = ''] = await examples('js');
+    await writeFile(join(project, 'example.js'), example.replaceAll('ws://localhost:7100', hub.url));
+    const { stdout, stderr } = await run(process.execPath, ['example.js'], { cwd: project, timeout: 15_000 });
+    await hub.stop();
+    expect({ stdout, stderr }).toEqual({ stdout: 'ITB-1101 power on\n', stderr: '' });
+    expect(hub.heard[0]).toBe('{"rooms":["ITB-1101"],"create":true}');
+    expect(hub.joined).toBe(2);
+  });
+
+  it('type-check in a strict project, declarations included', async () => {
+    const blocks = await examples('ts');
+    expect(blocks.length).toBeGreaterThan(0);
+    const names = await Promise.all([CONSUMER, ...blocks].map(async (source, index) => {
+      await writeFile(join(project, `consumer-${index}.ts`), source);
+      return `consumer-${index}.ts`;
+    }));
+    const compilerOptions = { target: 'es2023', lib: ['es2023', 'dom', 'dom.iterable'], module: 'nodenext', strict: true, exactOptionalPropertyTypes: true, skipLibCheck: false, types: [], noEmit: true };
+    await writeFile(join(project, 'tsconfig.json'), JSON.stringify({ compilerOptions, files: names }));
+    const { stdout } = await run(process.execPath, [tsc, '-p', project], { cwd: project }).catch((error: { stdout: string }) => error);
+    expect(stdout).toBe('');
+  }, 60_000);
+});

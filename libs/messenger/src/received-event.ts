@@ -1,0 +1,45 @@
+import { CarillonError } from '@carillon/wire';
+
+/** One event as it came. The same object goes to every subscription that matches: treat it as read-only. */
+export interface ReceivedEvent<T = unknown> {
+  /** The room it was routed by. */
+  readonly room: string;
+  /** The body as it came; hubs of the original system put blank lines before the JSON. */
+  readonly body: Uint8Array;
+  /** The body as JSON, parsed at the first call. Code (thrown): JSON_INVALID. */
+  json(): T;
+  /** The body as text; what is not UTF-8 becomes U+FFFD. */
+  text(): string;
+}
+
+const strictUtf8 = new TextDecoder('utf-8', { fatal: true });
+const lenientUtf8 = new TextDecoder('utf-8');
+
+/** A received event over the bytes of its frame. */
+export class FrameEvent implements ReceivedEvent {
+  readonly room: string;
+  readonly body: Uint8Array;
+  #parsed: { readonly value: unknown } | undefined;
+
+  constructor(room: string, body: Uint8Array) {
+    this.room = room;
+    this.body = body;
+  }
+
+  json(): unknown {
+    this.#parsed ??= { value: parse(this.body) };
+    return this.#parsed.value;
+  }
+
+  text(): string {
+    return lenientUtf8.decode(this.body);
+  }
+}
+
+function parse(body: Uint8Array): unknown {
+  try {
+    return JSON.parse(strictUtf8.decode(body)) as unknown;
+  } catch (cause) {
+    throw new CarillonError('JSON_INVALID', undefined, { cause });
+  }
+}

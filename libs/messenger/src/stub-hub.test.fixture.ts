@@ -1,0 +1,102 @@
+import { createServer, type IncomingMessage } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { matchesPattern, parseFrame, parseSubscriptionChange } from '@carillon/wire';
+// eslint-disable-next-line no-restricted-imports -- the fixture of tests that speak to a real WebSocketServer
+import { WebSocketServer, type WebSocket } from 'ws';
+
+/** What the stub knows of one messenger. */
+export interface StubPeer {
+  readonly socket: WebSocket;
+  readonly request: IncomingMessage;
+  readonly patterns: Set<string>;
+}
+
+/** A v1 hub, small enough to see through: it routes between messengers and notes what it hears. */
+export interface StubHub {
+  readonly url: string;
+  readonly port: number;
+  readonly peers: Set<StubPeer>;
+  /** Text frames, and event frames as `room body`, in the order they came. */
+  readonly heard: string[];
+  /** How many connections there were. */
+  readonly joined: number;
+  stop(closeCode?: number, reason?: string): Promise<void>;
+}
+
+export interface StubHubOptions {
+  readonly port?: number;
+  /** HTTP status to refuse handshakes with. */
+  readonly refuseWith?: number;
+}
+
+export async function startStubHub(options: StubHubOptions = {}): Promise<StubHub> {
+  const server = createServer();
+  const sockets = new WebSocketServer({ noServer: true });
+  const peers = new Set<StubPeer>();
+  const heard: string[] = [];
+  let joined = 0;
+  server.on('upgrade', (request, socket, head) => {
+    if (options.refuseWith !== undefined) {
+      socket.end(`HTTP/1.1 ${options.refuseWith} No\r\nRetry-After: 3600\r\nContent-Length: 0\r\nConnection: close\r\n\r\n`);
+      return;
+    }
+    sockets.handleUpgrade(request, socket, head, (webSocket) => {
+      joined += 1;
+      const peer = { socket: webSocket, request, patterns: new Set<string>() };
+      peers.add(peer);
+      webSocket.on('close', () => peers.delete(peer));
+      webSocket.on('message', (payload: Buffer, isBinary) => {
+        if (isBinary) route(peers, peer, payload, heard);
+        else register(peer, payload.toString(), heard);
+      });
+    });
+  });
+  await new Promise<void>((resolve) => server.listen(options.port ?? 0, '127.0.0.1', resolve));
+  const { port } = server.address() as AddressInfo;
+  return {
+    url: `ws://127.0.0.1:${port}`,
+    port,
+    peers,
+    heard,
+    get joined() {
+      return joined;
+    },
+    async stop(closeCode, reason) {
+      for (const { socket } of peers) {
+        if (closeCode === undefined) socket.terminate();
+        else socket.close(closeCode, reason);
+      }
+      await new Promise((resolve) => server.close(resolve));
+    },
+  };
+}
+
+function register(peer: StubPeer, text: string, heard: string[]): void {
+  heard.push(text);
+  const parsed = parseSubscriptionChange(text);
+  if (!parsed.ok) return;
+  for (const room of parsed.change.rooms) {
+    if (parsed.change.create) peer.patterns.add(room);
+    else peer.patterns.delete(room);
+  }
+}
+
+function route(peers: ReadonlySet<StubPeer>, from: StubPeer, payload: Buffer, heard: string[]): void {
+  const parsed = parseFrame(payload, 1);
+  if (!parsed.ok) return;
+  heard.push(`${parsed.room} ${new TextDecoder().decode(parsed.body)}`);
+  for (const peer of peers) {
+    // As the original does: not back to the sender, and once for each pattern that matches.
+    if (peer === from) continue;
+    for (const pattern of peer.patterns) if (matchesPattern(pattern, parsed.room)) peer.socket.send(payload, { binary: true });
+  }
+}
+
+/** Waits until a condition holds. */
+export async function eventually(condition: () => boolean, timeoutMs = 5_000): Promise<void> {
+  const until = Date.now() + timeoutMs;
+  while (!condition()) {
+    if (Date.now() > until) throw new Error(`not within ${timeoutMs} ms: ${condition.toString()}`);
+    await new Promise((resolve) => setTimeout(resolve, 5));
+  }
+}

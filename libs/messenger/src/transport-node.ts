@@ -1,0 +1,63 @@
+import { hostname } from 'node:os';
+import { WebSocket, type ClientOptions } from 'ws';
+import type { ErrorCode } from '@carillon/wire';
+import { SOCKET_RECEIVE_MAX_BYTES, type Transport, type TransportClosed, type TransportEvents, type TransportOptions, type TransportSocket } from './transport.ts';
+
+/** How long `ws` waits for the hub to end TCP after the close frames; its own default of 30 s would delay the reconnect. */
+const CLOSE_TIMEOUT_MS = 2_000;
+
+/** `ws` takes `closeTimeout` since 8.19; its types do not say so yet. */
+type WsOptions = ClientOptions & { readonly closeTimeout: number };
+
+/** The WebSocket of Node programs. */
+export const transport: Transport = { seesPings: true, open };
+
+/** The name that this host gives itself. */
+export function systemName(): string {
+  return hostname();
+}
+
+function open(url: string, options: TransportOptions, events: TransportEvents): TransportSocket {
+  const wsOptions: WsOptions = { headers: options.headers, maxPayload: SOCKET_RECEIVE_MAX_BYTES, perMessageDeflate: false, followRedirects: false, closeTimeout: CLOSE_TIMEOUT_MS };
+  const socket = new WebSocket(url, [], wsOptions);
+  // Each body gets an ArrayBuffer of its own: a view would keep the chunk alive that the network delivered.
+  socket.binaryType = 'arraybuffer';
+  let fault: Pick<TransportClosed, 'code' | 'detail' | 'retryAfterMs'> = {};
+  socket.on('open', () => events.onOpen());
+  socket.on('ping', () => events.onPing());
+  socket.on('message', (payload) => {
+    if (payload instanceof ArrayBuffer) events.onBinary(new Uint8Array(payload));
+    else events.onText(payload.toString());
+  });
+  socket.on('unexpected-response', (_request, response) => {
+    fault = refusal(response.statusCode, response.headers['retry-after']);
+    socket.terminate();
+  });
+  socket.on('error', (error: Error & { readonly code?: string }) => {
+    // The first fault is the cause; `terminate` makes another one of its own.
+    if (fault.detail === undefined) fault = { ...faultCode(error.code), detail: error.message === '' ? String(error.code) : error.message };
+  });
+  socket.on('close', (closeCode, reason) => events.onClosed({ closeCode, reason: reason.toString(), ...fault }));
+  return {
+    get isOpen() {
+      return socket.readyState === WebSocket.OPEN;
+    },
+    get bufferedBytes() {
+      return socket.bufferedAmount;
+    },
+    send: (frame) => socket.send(frame),
+    close: () => socket.close(1000),
+    terminate: () => socket.terminate(),
+  };
+}
+
+function refusal(status: number | undefined, retryAfter: string | undefined): Pick<TransportClosed, 'detail' | 'retryAfterMs'> {
+  const detail = `the hub answered HTTP ${status ?? 0}`;
+  return retryAfter !== undefined && /^[0-9]{1,6}$/.test(retryAfter) ? { detail, retryAfterMs: Number(retryAfter) * 1_000 } : { detail };
+}
+
+function faultCode(code: string | undefined): { readonly code?: ErrorCode } {
+  if (code === 'WS_ERR_UNSUPPORTED_MESSAGE_LENGTH') return { code: 'FRAME_TOO_LARGE' };
+  if (code === 'WS_ERR_INVALID_UTF8') return { code: 'TEXT_INVALID_UTF8' };
+  return code?.startsWith('WS_ERR_') === true ? { code: 'FRAME_MALFORMED' } : {};
+}

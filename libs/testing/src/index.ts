@@ -1,0 +1,12 @@
+export { eventually, type EventuallyOptions } from './eventually.ts';
+export { startFaultProxy, type FaultProxy, type FaultProxyOptions } from './fault-proxy.ts';
+export { freePort } from './free-port.ts';
+export { startNatsCluster, type NatsCluster } from './nats-cluster.ts';
+export { startNatsServer, type NatsServer, type NatsServerOptions } from './nats-server.ts';
+export { obtainChromium } from './obtain-chromium.ts';
+export { obtainNatsServer } from './obtain-nats-server.ts';
+export { stopAll } from './owned-by-test.ts';
+export type { ProcessExit } from './owned-process.ts';
+export { repoRoot } from './repo-root.ts';
+export { spawnService, type SpawnedService, type SpawnServiceOptions } from './spawn-service.ts';
+export { trackResources } from './track-resources.ts';
