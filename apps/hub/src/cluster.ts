@@ -24,6 +24,8 @@ const ROOT = 'carillon.1';
 const WORKSPACE = 'default';
 const PREFIX = `${ROOT}.${WORKSPACE}.ev`;
 const OFFER = `${ROOT}.${WORKSPACE}.offer`;
+/** Where hubs say which links to originals they hold. */
+export const CLAIMS_SUBJECT = `${ROOT}.${WORKSPACE}.claims`;
 const REPEATERS = 'repeaters';
 /** An owed event is passed on this often when hubs keep losing their repeaters under it. */
 const OFFERS_MAX = 3;

@@ -19,7 +19,7 @@ export const hubSettings = {
     roomMaxBytes: setting({ env: 'CARILLON_HUB_ROOM_MAX_BYTES', schema: bytes({ min: 16, max: 512 }), default: `${DEFAULT_LIMITS.roomMaxBytes}`, unit: 'bytes', help: 'The longest room name or pattern.' }),
     patternsMax: setting({ env: 'CARILLON_HUB_PATTERNS_MAX', schema: integer({ min: 1, max: 1_000_000 }), default: `${DEFAULT_LIMITS.patternsMax}`, help: 'Room patterns one connection may be subscribed to.' }),
     fragmentsMax: setting({ env: 'CARILLON_HUB_FRAGMENTS_MAX', schema: integer({ min: 1, max: 1_000_000 }), default: `${DEFAULT_LIMITS.fragmentsMax}`, help: 'WebSocket fragments one message may come in.' }),
-    connectionsMax: setting({ env: 'CARILLON_HUB_CONNECTIONS_MAX', schema: integer({ min: 1, max: 1_000_000 }), default: '16384', help: 'Sockets at a time, live tails and requests included.' }),
+    connectionsMax: setting({ env: 'CARILLON_HUB_CONNECTIONS_MAX', schema: integer({ min: 1, max: 1_000_000 }), default: '16384', help: 'Peers at a time, live tails included; more are refused with CONNECTIONS_EXCEEDED.' }),
     linksMax: setting({ env: 'CARILLON_HUB_LINKS_MAX', schema: integer({ min: 1, max: 10_000 }), default: '64', help: 'Hub links this hub may hold open by itself.' }),
     laneMaxBytes: setting({ env: 'CARILLON_HUB_LANE_MAX_BYTES', schema: bytes({ min: 65_536 }), default: '4MiB', unit: 'bytes', help: 'What may wait for one peer; a peer that is further behind is closed with PEER_SLOW. At least the largest frame.' }),
     lanesTotalMaxBytes: setting({ env: 'CARILLON_HUB_LANES_TOTAL_MAX_BYTES', schema: bytes({ min: 1_048_576 }), default: '256MiB', unit: 'bytes', help: 'What may wait for all peers together; over it the peer furthest behind is closed with MEMORY_PRESSURE.' }),

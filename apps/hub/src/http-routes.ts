@@ -23,6 +23,8 @@ export interface HttpOptions {
   readonly log: Logger;
   readonly status: () => HubStatus;
   readonly isDraining: () => boolean;
+  /** Whether the hub has as many peers as it takes. */
+  readonly isFull: () => boolean;
   /** Answers for paths that are not the hub's (the standalone's page); false when it does not know one either. */
   readonly pages?: (req: IncomingMessage, res: ServerResponse, path: string) => boolean;
 }
@@ -121,6 +123,7 @@ async function postEvent(options: HttpOptions, { req, res }: Call): Promise<void
 function getRoomEvents(options: HttpOptions, { res, args: [pattern = ''] }: Call): void {
   const fault = patternFault(pattern, options.limits.roomMaxBytes);
   if (options.isDraining()) refuse(options, res, 'DRAINING');
+  else if (options.isFull()) refuse(options, res, 'CONNECTIONS_EXCEEDED');
   else if (fault !== undefined) refuse(options, res, 'PATTERN_INVALID', fault);
   else options.tails.open(pattern, res);
 }

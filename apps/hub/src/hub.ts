@@ -11,6 +11,8 @@ import { Cluster } from './cluster.ts';
 import type { HubConfig } from './config.ts';
 import { HubCounts } from './counts.ts';
 import { answerHttp } from './http-routes.ts';
+import { startClaimBeacon } from './claim-beacon.ts';
+import { LinkClaims } from './link-claims.ts';
 import { Links } from './links.ts';
 import { LiveTails } from './live-tails.ts';
 import { observeHub } from './metrics.ts';
@@ -38,6 +40,9 @@ export interface Hub {
 /** Ids of events that have two ways here: about 100 bytes each, two generations. */
 const RECENT_IDS_GENERATION = 131_072;
 
+/** Sockets beyond the peers: requests, and handshakes that are on their way or refused. */
+const HTTP_SOCKETS_MAX = 1_024;
+
 export async function startHub({ config, version, bus, pages }: HubOptions, context: ProcessContext): Promise<Hub> {
   const { log, health, signal } = context;
   const limits: WireLimits = { ...DEFAULT_LIMITS, ...config.limits };
@@ -45,10 +50,11 @@ export async function startHub({ config, version, bus, pages }: HubOptions, cont
   const name = config.name ?? hostname();
   const startedAtMs = Date.now();
   const isDraining = (): boolean => signal.aborted;
+  const isFull = (): boolean => peers.size + tails.size >= config.limits.connectionsMax;
 
   const counts = new HubCounts();
   const group = new LaneGroup(config.limits.lanesTotalMaxBytes);
-  const writer = new BatchWriter(setImmediate);
+  const writer = new BatchWriter();
   const heartbeat = new Heartbeat(config.timing);
   const subscriptions = new Subscriptions({
     added: (pattern) => cluster?.interest.add(pattern),
@@ -62,8 +68,9 @@ export async function startHub({ config, version, bus, pages }: HubOptions, cont
   const doorOptions = { limits, laneMaxBytes: config.limits.laneMaxBytes, group, ticks: heartbeat.ticks };
   const peers = new Peers({ router, subscriptions, counts, heartbeat, limits, log });
   const tails = new LiveTails({ subscriptions, router, counts, group, laneMaxBytes: config.limits.laneMaxBytes });
+  const claims = bus === undefined ? undefined : new LinkClaims(hubId);
   const links = new Links({
-    hubId, peers, door: doorOptions, linksMax: config.limits.linksMax, log,
+    hubId, peers, ...(claims === undefined ? {} : { claims }), door: doorOptions, linksMax: config.limits.linksMax, log,
     handshakeTimeoutMs: config.timing.handshakeTimeoutMs,
     retry: { firstMs: config.timing.linkRetryFirstMs, capMs: config.timing.linkRetryCapMs },
   });
@@ -73,9 +80,9 @@ export async function startHub({ config, version, bus, pages }: HubOptions, cont
     hubId, name, version, startedAtMs, peers, cluster: clusterState, liveTails: () => tails.size, queuedBytes: () => group.queuedBytes,
     laneMaxBytes: config.limits.laneMaxBytes, connectionsMax: config.limits.connectionsMax, lanesTotalMaxBytes: config.limits.lanesTotalMaxBytes,
   };
-  const http = { router, counts, limits, links, tails, log, isDraining, status: () => hubStatus(statusSources, Date.now()), ...(pages === undefined ? {} : { pages }) };
+  const http = { router, counts, limits, links, tails, log, isDraining, isFull, status: () => hubStatus(statusSources, Date.now()), ...(pages === undefined ? {} : { pages }) };
   const isOriginAllowed = originCheck(config.allowedOrigins);
-  const upgrade = { hubId, door: new Door(doorOptions), peers, counts, isOriginAllowed, isDraining };
+  const upgrade = { hubId, door: new Door(doorOptions), peers, counts, isOriginAllowed, isDraining, isFull };
 
   const server = createHubServer(config, counts);
   server.on('request', (req, res) => {
@@ -96,6 +103,7 @@ export async function startHub({ config, version, bus, pages }: HubOptions, cont
     });
   }
 
+  const beacon = bus === undefined || claims === undefined ? undefined : startClaimBeacon(bus, claims, hubId);
   const address = await listen(server, config.listen);
   heartbeat.start();
   const comeBackMs = (): number => config.timing.comeBackMinMs + Math.random() * (config.timing.comeBackMaxMs - config.timing.comeBackMinMs);
@@ -113,6 +121,7 @@ export async function startHub({ config, version, bus, pages }: HubOptions, cont
     },
     stop: async () => {
       heartbeat.stop();
+      beacon?.stop();
       await links.close();
       for (const connection of peers.connections()) connection.terminate();
       server.closeAllConnections();
@@ -135,7 +144,8 @@ function createHubServer(config: HubConfig, counts: HubCounts): Server {
     keepAliveTimeout: 5_000,
     maxHeaderSize: 16_384,
   });
-  server.maxConnections = config.limits.connectionsMax;
+  // Peers beyond connectionsMax get an answer with a code; sockets beyond this reserve get none.
+  server.maxConnections = config.limits.connectionsMax + HTTP_SOCKETS_MAX;
   server.on('drop', () => counts.refuse('CONNECTIONS_EXCEEDED'));
   server.on('clientError', (error: NodeJS.ErrnoException, stream) => {
     const code = error.code === 'ERR_HTTP_REQUEST_TIMEOUT' ? 'REQUEST_TIMEOUT' : 'REQUEST_MALFORMED';

@@ -3,6 +3,7 @@ import type { Logger } from '@carillon/runtime';
 import { CarillonError } from '@carillon/wire';
 
 import { parseLinkAddress } from './link-address.ts';
+import type { LinkClaims } from './link-claims.ts';
 import type { Peers } from './peers.ts';
 
 /**
@@ -24,11 +25,14 @@ export interface LinksOptions {
   readonly handshakeTimeoutMs: number;
   readonly retry: { readonly firstMs: number; readonly capMs: number };
   readonly log: Logger;
+  /** In a cluster: which hub uses a link that several hold to one original. */
+  readonly claims?: LinkClaims;
 }
 
 export interface LinkStatus {
   readonly address: string;
-  readonly state: 'up' | 'down';
+  /** `standby`: another hub of the cluster uses its link to the same original. */
+  readonly state: 'up' | 'standby' | 'down';
   /** 2 between Carillon hubs, 1 to an original. */
   readonly version: 1 | 2 | undefined;
   readonly hub: string | undefined;
@@ -39,6 +43,7 @@ interface Link {
   readonly url: string;
   readonly abort: AbortController;
   connection: Connection | undefined;
+  standby: boolean;
   hub: string | undefined;
   lastError: string | undefined;
   /** The loop that keeps it; awaited at stop. */
@@ -117,7 +122,7 @@ export class Links {
     if (!parsed.ok) throw new CarillonError('LINK_ADDRESS_INVALID', parsed.fault);
     if (this.#links.has(parsed.url)) throw new CarillonError('LINK_EXISTS', parsed.url);
     if (this.#links.size >= this.#options.linksMax) throw new CarillonError('LINKS_EXCEEDED', `at most ${this.#options.linksMax}`);
-    const link: Link = { url: parsed.url, abort: new AbortController(), connection: undefined, hub: undefined, lastError: undefined, loop: Promise.resolve() };
+    const link: Link = { url: parsed.url, abort: new AbortController(), connection: undefined, standby: false, hub: undefined, lastError: undefined, loop: Promise.resolve() };
     this.#links.set(link.url, link);
     return link;
   }
@@ -152,7 +157,21 @@ export class Links {
     link.hub = hubIdOf(dialled);
     link.lastError = undefined;
     this.#options.peers.join('hub', dialled.connection, link.hub ?? link.url);
+    if (dialled.connection.version === 1) this.#claim(link, dialled.connection);
     this.#options.log.info({ address: link.url, version: dialled.connection.version, hub: link.hub }, 'hub link is up');
+  }
+
+  /** Originals put no ids on events: in a cluster only one hub may use a link to one. */
+  #claim(link: Link, connection: Connection): void {
+    const { claims, peers, log } = this.#options;
+    if (claims === undefined) return;
+    const setActive = (active: boolean): void => {
+      link.standby = !active;
+      peers.setActive(connection, active);
+      log.info({ address: link.url, active }, active ? 'this hub uses the link' : 'the link stands by');
+    };
+    setActive(false);
+    claims.join({ url: link.url, setActive });
   }
 
   #handler(link: Link): ConnectionHandler {
@@ -161,14 +180,17 @@ export class Links {
       ...handler,
       closed: (connection, close) => {
         handler.closed(connection, close);
-        if (link.connection === connection) link.connection = undefined;
+        if (link.connection !== connection) return;
+        link.connection = undefined;
+        link.standby = false;
+        this.#options.claims?.leave(link.url);
       },
     };
   }
 }
 
-function statusOf({ url, connection, hub, lastError }: Link): LinkStatus {
-  return { address: url, state: connection === undefined ? 'down' : 'up', version: connection?.version, hub, lastError };
+function statusOf({ url, connection, standby, hub, lastError }: Link): LinkStatus {
+  return { address: url, state: connection === undefined ? 'down' : standby ? 'standby' : 'up', version: connection?.version, hub, lastError };
 }
 
 function hubIdOf(dialled: Extract<Dialled, { ok: true }>): string | undefined {

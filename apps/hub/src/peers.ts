@@ -43,6 +43,8 @@ export class Peers {
   readonly messengers = new Map<Connection, Peer>();
   readonly repeaters = new Map<Connection, Peer>();
   readonly hubs = new Map<Connection, Peer>();
+  /** Links that another hub of the cluster uses in our place. */
+  readonly #standby = new Set<Connection>();
   readonly #options: PeerOptions;
   #joined = 0;
 
@@ -73,6 +75,18 @@ export class Peers {
     if (kind === 'repeater') this.#options.router.addRepeater(connection.lane);
     if (kind === 'hub') this.#options.router.addLink(connection.lane);
     return peer;
+  }
+
+  /** Uses a hub link, or lets it stand by: nothing is sent on it and what comes is another hub's to take. */
+  setActive(connection: Connection, active: boolean): void {
+    if (!this.hubs.has(connection) || active === !this.#standby.has(connection)) return;
+    if (active) {
+      this.#standby.delete(connection);
+      this.#options.router.addLink(connection.lane);
+    } else {
+      this.#standby.add(connection);
+      this.#options.router.removeLink(connection.lane);
+    }
   }
 
   #of(kind: PeerKind): Map<Connection, Peer> {
@@ -106,6 +120,7 @@ export class Peers {
       frame: (connection, bytes) => this.#fromHub(connection, bytes),
       text: (connection, text) => this.#fromHubText(connection, text),
       closed: (connection, close) => {
+        this.#standby.delete(connection);
         this.#options.router.removeLink(connection.lane);
         this.#left('hub', connection, close);
       },
@@ -128,6 +143,10 @@ export class Peers {
 
   #fromHub(connection: Connection, bytes: Buffer): void {
     const { limits, counts, router } = this.#options;
+    if (this.#standby.has(connection)) {
+      counts.drop('duplicate', 1);
+      return;
+    }
     const frame = parseFrame(bytes, connection.version, limits);
     if (!frame.ok) {
       this.#tell(connection, frame.code, frame.detail);

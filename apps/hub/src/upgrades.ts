@@ -16,6 +16,8 @@ export interface UpgradeOptions {
   readonly counts: HubCounts;
   readonly isOriginAllowed: (req: IncomingMessage) => boolean;
   readonly isDraining: () => boolean;
+  /** Whether the hub has as many peers as it takes. */
+  readonly isFull: () => boolean;
 }
 
 const KINDS: readonly PeerKind[] = ['messenger', 'repeater', 'hub'];
@@ -40,6 +42,7 @@ export function answerUpgrade(options: UpgradeOptions, req: IncomingMessage, str
 
 function refusalOf(options: UpgradeOptions, req: IncomingMessage): { readonly code: ErrorCode; readonly detail?: string } | undefined {
   if (options.isDraining()) return { code: 'DRAINING' };
+  if (options.isFull()) return { code: 'CONNECTIONS_EXCEEDED' };
   if (CONNECT_PATH.exec(req.url ?? '') === null) return { code: 'ROUTE_NOT_FOUND' };
   const kind = kindOf(req);
   if (kind === undefined) return { code: 'CONNECTION_KIND_UNKNOWN' };
