@@ -1,7 +1,7 @@
 import { createServer, type IncomingMessage } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { matchesPattern, parseFrame, parseSubscriptionChange } from '@carillon/wire';
-// eslint-disable-next-line no-restricted-imports -- the fixture of tests that speak to a real WebSocketServer
+ 
 import { WebSocketServer, type WebSocket } from 'ws';
 
 /** What the stub knows of one messenger. */

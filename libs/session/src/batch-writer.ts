@@ -175,9 +175,10 @@ export class BatchWriter {
   }
 
   #write(lane: Lane, chunk: Buffer, events: number): void {
-    if (lane.closed) return;
-    this.counts.writes += 1;
-    this.counts.deliveries += events;
+    if (!lane.closed) {
+      this.counts.writes += 1;
+      this.counts.deliveries += events;
+    }
     lane.write(chunk, events);
   }
 }

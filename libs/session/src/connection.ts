@@ -47,6 +47,12 @@ const CLOSE_GRACE_MS = 2_000;
 /** A WebSocket that knows its connection, so that one set of listeners serves all. */
 export class PeerSocket extends WebSocket {
   connection: Connection | undefined = undefined;
+
+  /** Every close frame leaves from here: ours, the answer to the peer's, and ws's for what the peer did wrong. */
+  override close(code?: number, reason?: string | Buffer): void {
+    super.close(code, reason);
+    this.connection?.leaving();
+  }
 }
 
 /** ws's error codes as ours: what the peer did that ended the connection. */
@@ -61,9 +67,8 @@ export class Connection {
   readonly lane: Lane;
   readonly remoteAddress: string;
   readonly openedAtMs = Date.now();
-  /** Ticks at which something was last read from, or written to, the peer. */
+  /** Tick at which something was last read from the peer. */
   readTick: number;
-  writeTick: number;
   /** Tick of the ping that is waiting for an answer. */
   pingTick: number | undefined = undefined;
   lastPingAtMs: number | undefined = undefined;
@@ -78,6 +83,8 @@ export class Connection {
   readonly #ticks: Ticks;
   #cause: ErrorCode | undefined = undefined;
   #droppedEvents = 0;
+  #closing = false;
+  #grace: NodeJS.Timeout | undefined = undefined;
   #closed = false;
 
   constructor(socket: PeerSocket, stream: Duplex & LaneSink & { readonly remoteAddress?: string | undefined }, options: ConnectionOptions) {
@@ -85,7 +92,6 @@ export class Connection {
     this.#handler = options.handler;
     this.#ticks = options.ticks;
     this.readTick = options.ticks.now;
-    this.writeTick = options.ticks.now;
     this.remoteAddress = stream.remoteAddress ?? '';
     this.lane = new Lane(stream, { codec: options.codec, owner: this, group: options.group, maxBytes: options.laneMaxBytes });
     socket.connection = this;
@@ -102,7 +108,7 @@ export class Connection {
   }
 
   get isOpen(): boolean {
-    return this.#socket.readyState === WebSocket.OPEN;
+    return !this.#closing && this.#socket.readyState === WebSocket.OPEN;
   }
 
   received(data: RawData, isBinary: boolean): void {
@@ -143,9 +149,20 @@ export class Connection {
 
   /** Closes as the protocol asks, after what the lane holds; the socket is destroyed when the peer does not answer. */
   close(code: number, reason: string): void {
-    if (this.#closed || this.#socket.readyState >= WebSocket.CLOSING) return;
-    this.#socket.close(code, reason);
-    setTimeout(() => this.#socket.terminate(), CLOSE_GRACE_MS).unref();
+    if (this.#closing || this.#socket.readyState >= WebSocket.CLOSING) return;
+    this.#closing = true;
+    this.#terminateLater();
+    this.lane.end(() => this.#socket.close(code, reason));
+  }
+
+  /** A close frame has left: no event may follow it (RFC 6455 §5.5.1). */
+  leaving(): void {
+    this.#terminateLater();
+    this.#droppedEvents += this.lane.close();
+  }
+
+  #terminateLater(): void {
+    this.#grace ??= setTimeout(() => this.#socket.terminate(), CLOSE_GRACE_MS).unref();
   }
 
   terminate(): void {
@@ -165,6 +182,7 @@ export class Connection {
   ended(code: number, reason: string): void {
     if (this.#closed) return;
     this.#closed = true;
+    clearTimeout(this.#grace);
     this.#droppedEvents += this.lane.close();
     this.#handler.closed(this, { code, reason, cause: this.#cause, droppedEvents: this.#droppedEvents });
   }

@@ -38,13 +38,11 @@ const NO_SUBPROTOCOL = 'Server sent no subprotocol';
 function dialOnce(url: string, protocols: string[], options: DialOptions): Promise<Dialled> {
   if (options.signal.aborted) return Promise.resolve({ ok: false, reason: 'aborted' });
   return new Promise((resolve) => {
-    const webSocket = new PeerSocket(url, protocols, {
-      perMessageDeflate: false,
-      handshakeTimeout: options.handshakeTimeoutMs,
-      maxPayload: Math.max(options.limits.frameMaxBytes, options.limits.controlMaxBytes),
-      maxFragments: options.limits.fragmentsMax,
-      headers: { ...options.headers },
-    });
+    const webSocket = openSocket(url, protocols, options);
+    if (typeof webSocket === 'string') {
+      resolve({ ok: false, reason: webSocket });
+      return;
+    }
     let headers: IncomingMessage['headers'] = {};
     let stream: Socket | undefined;
     let settled = false;
@@ -76,10 +74,28 @@ function dialOnce(url: string, protocols: string[], options: DialOptions): Promi
         return;
       }
       stream.setNoDelay(true);
+      // A frame that came along with the handshake's answer waits until the caller has seen the connection.
+      webSocket.pause();
+      setImmediate(() => webSocket.resume());
       const codec = webSocket.protocol === SUBPROTOCOL_V2 ? MASKED_V2 : MASKED_V1;
       settle({ ok: true, connection: new Connection(webSocket, stream, { ...options, codec }), headers });
     });
   });
+}
+
+/** A socket on its way, or why its address or headers are none. */
+function openSocket(url: string, protocols: string[], options: DialOptions): PeerSocket | string {
+  try {
+    return new PeerSocket(url, protocols, {
+      perMessageDeflate: false,
+      handshakeTimeout: options.handshakeTimeoutMs,
+      maxPayload: Math.max(options.limits.frameMaxBytes, options.limits.controlMaxBytes),
+      maxFragments: options.limits.fragmentsMax,
+      headers: { ...options.headers },
+    });
+  } catch (error) {
+    return error instanceof Error ? error.message : String(error);
+  }
 }
 
 const random32 = (): number => {

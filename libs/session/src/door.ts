@@ -81,6 +81,8 @@ export function refuseUpgrade(stream: Duplex, code: ErrorCode, detail?: string):
   const { http: status, title } = ERRORS[code];
   const body = JSON.stringify({ type: `urn:carillon:error:${code}`, title, status, code, ...(detail === undefined ? {} : { detail }) });
   stream.on('error', () => stream.destroy());
+  // The sockets of Node's HTTP server stay half open: a peer that never hangs up would keep this one.
+  stream.once('finish', () => stream.destroy());
   if (!stream.writable) {
     stream.destroy();
     return;

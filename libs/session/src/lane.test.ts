@@ -128,7 +128,6 @@ describe('a lane', () => {
     sink.take();
     expect(cuts).toEqual([{ cut: 'PEER_STALLED', droppedEvents: 1 }]);
     expect(sink.written).not.toMatch(/[ab]/);
-    expect(lane.close()).toBe(0);
   });
 
   it('tells how many events it forgot when it is closed', () => {
@@ -140,6 +139,49 @@ describe('a lane', () => {
     expect(lane.close()).toBe(0);
     expect(cuts).toEqual([]);
     expect(group.queuedBytes).toBe(0);
+  });
+
+  it('counts what comes after it was closed as dropped', () => {
+    const { lane, sink } = join(new LaneGroup(1_000_000), 1_000);
+    lane.close();
+    lane.write(chunk(10), 3);
+    lane.write(chunk(10), 4);
+    expect([lane.close(), lane.close(), sink.writtenBytes]).toEqual([7, 0, 0]);
+  });
+});
+
+describe('a lane that ends', () => {
+  it('says so at once when nothing waits', () => {
+    const { lane } = join(new LaneGroup(1_000_000), 1_000);
+    let emptied = 0;
+    lane.end(() => (emptied += 1));
+    expect([emptied, lane.closed]).toEqual([1, true]);
+  });
+
+  it('hands over what waits, takes no more, and says so once', () => {
+    const { lane, sink } = full(new LaneGroup(1_000_000), 1_000_000);
+    for (const letter of 'abc') lane.write(chunk(60_000, letter), 1);
+    const saidAfter: string[] = [];
+    lane.end(() => saidAfter.push(sink.written));
+    lane.write(chunk(1, 'd'), 5);
+    expect([lane.closed, saidAfter]).toEqual([true, []]);
+    while (sink.writableLength > 0) sink.take();
+    expect(saidAfter).toEqual(['.abc']);
+    expect([lane.queuedBytes, lane.writtenEvents, lane.close(), saidAfter.length]).toEqual([0, 3, 5, 1]);
+  });
+
+  it('can still be cut, and says then that nothing waits', () => {
+    const group = new LaneGroup(1_000);
+    const [ending, other] = [full(group, 1_000), full(group, 1_000)];
+    ending.lane.write(chunk(900), 9);
+    let emptied = 0;
+    ending.lane.end(() => (emptied += 1));
+    other.lane.write(chunk(101), 1);
+    expect(ending.cuts).toEqual([{ cut: 'MEMORY_PRESSURE', droppedEvents: 9 }]);
+    expect([emptied, other.cuts, group.queuedBytes]).toEqual([1, [], 101]);
+    ending.sink.take();
+    ending.lane.cut('PEER_STALLED');
+    expect([emptied, ending.cuts.length, ending.lane.writtenEvents]).toEqual([1, 1, 0]);
   });
 });
 
@@ -198,36 +240,42 @@ describe('the lanes of a process', () => {
     fc.assert(
       fc.property(fc.array(operation, { minLength: 1, maxLength: 80, size: 'max' }), (operations) => {
         const group = new LaneGroup(TOTAL);
-        const peers = [join(group, MAX), join(group, MAX), join(group, MAX)].map((peer) => ({ ...peer, given: [] as Buffer[], givenBytes: 0, closedWith: 0 }));
+        const peers = [join(group, MAX), join(group, MAX), join(group, MAX)].map((peer) => ({ ...peer, given: [] as Buffer[], givenBytes: 0, late: 0, closedWith: 0, ended: 0, emptied: 0 }));
         for (const { peer, what, size, luck } of operations) {
           const at = peers[peer] as (typeof peers)[number];
           at.sink.isEager = luck % 2 === 0;
           if (what === 'write') {
             const bytes = store.subarray(0, size);
-            if (!at.lane.closed) [at.givenBytes] = [at.givenBytes + size, at.given.push(bytes)];
+            if (at.lane.closed) at.late += 2;
+            else [at.givenBytes] = [at.givenBytes + size, at.given.push(bytes)];
             at.lane.write(bytes, 2);
           } else if (what === 'take') at.sink.take(size);
           else if (luck === 0) at.lane.cut('PEER_STALLED');
           else if (luck === 1) at.closedWith += at.lane.close();
-          for (const { lane, sink, cuts, given, givenBytes, closedWith } of peers) {
+          else if (luck < 4 && at.ended === 0) {
+            at.ended = 1;
+            at.lane.end(() => (at.emptied += at.lane.queuedBytes === 0 ? 1 : 100));
+          }
+          for (const { lane, sink, cuts, givenBytes, closedWith } of peers) {
             expect(lane.queuedBytes).toBeLessThanOrEqual(MAX);
             expect(sink.listeners.length).toBeLessThanOrEqual(1);
             expect(cuts.length).toBeLessThanOrEqual(1);
-            const dropped = closedWith + (cuts[0]?.droppedEvents ?? 0);
             expect(lane.writtenEvents).toBe(2 * sink.chunks.length);
-            if (lane.closed) expect(lane.writtenEvents + dropped).toBe(2 * given.length);
-            else expect([lane.queuedBytes, dropped]).toEqual([givenBytes - sink.writtenBytes, 0]);
+            if (!lane.closed) expect([lane.queuedBytes, cuts.length, closedWith]).toEqual([givenBytes - sink.writtenBytes, 0, 0]);
             for (const { cut } of cuts) seen.add(cut);
           }
           expect(group.queuedBytes).toBe(peers.reduce((sum, { lane }) => sum + lane.queuedBytes, 0));
           expect(group.backloggedLanes).toBe(peers.filter(({ lane }) => lane.queuedBytes > 0).length);
           expect(group.queuedBytes).toBeLessThanOrEqual(TOTAL);
         }
-        for (const { lane, sink, given } of peers) {
+        for (const at of peers) {
+          const { lane, sink, cuts, given, late } = at;
           while (sink.writableLength > 0) sink.take();
-          expect(sink.chunks.every((bytes, at) => bytes === given[at])).toBe(true);
+          expect(sink.chunks.every((bytes, index) => bytes === given[index])).toBe(true);
           if (!lane.closed) expect(sink.chunks.length).toBe(given.length);
-          lane.close();
+          at.closedWith += lane.close();
+          expect(lane.writtenEvents + at.closedWith + (cuts[0]?.droppedEvents ?? 0)).toBe(2 * given.length + late);
+          expect(at.emptied).toBe(at.ended);
         }
         expect([group.queuedBytes, group.backloggedLanes]).toEqual([0, 0]);
       }),

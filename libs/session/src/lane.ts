@@ -90,7 +90,9 @@ export class Lane {
   #writtenBytes = 0;
   #writtenEvents = 0;
   #acceptedBytes = 0;
+  #lateEvents = 0;
   #closed = false;
+  #emptied: (() => void) | undefined = undefined;
 
   constructor(sink: LaneSink, options: { readonly codec: Codec; readonly owner: LaneOwner; readonly group: LaneGroup; readonly maxBytes: number }) {
     this.#sink = sink;
@@ -104,6 +106,7 @@ export class Lane {
     return this.#queuedBytes;
   }
 
+  /** Whether it takes no more. */
   get closed(): boolean {
     return this.#closed;
   }
@@ -118,9 +121,12 @@ export class Lane {
     return this.#writtenEvents;
   }
 
-  /** Writes a chunk that holds whole encoded events. Overflow cuts the lane with PEER_SLOW. */
+  /** Writes a chunk that holds whole encoded events. Overflow cuts the lane with PEER_SLOW; a closed lane counts them as dropped. */
   write(chunk: Buffer, events: number): void {
-    if (this.#closed) return;
+    if (this.#closed) {
+      this.#lateEvents += events;
+      return;
+    }
     if (this.#queue === undefined && this.#sink.writableLength < SINK_MAX_BYTES) {
       this.#writtenBytes += chunk.length;
       this.#writtenEvents += events;
@@ -142,7 +148,7 @@ export class Lane {
 
   #drain(): void {
     const queue = this.#queue;
-    if (this.#closed || queue === undefined) return;
+    if (queue === undefined) return;
     let taken = 0;
     let bytes = 0;
     this.#sink.cork();
@@ -159,7 +165,12 @@ export class Lane {
     if (taken === queue.length) this.#queue = undefined;
     else queue.splice(0, taken);
     this.#group.shrink(this, bytes);
-    if (this.#queue === undefined) return;
+    if (this.#queue === undefined) {
+      const emptied = this.#emptied;
+      this.#emptied = undefined;
+      emptied?.();
+      return;
+    }
     // The kernel may have taken all of it at once: then no drain event comes.
     if (this.#sink.writableLength === 0) this.#drain();
     else this.#sink.once('drain', () => this.#drain());
@@ -175,20 +186,30 @@ export class Lane {
     return stalled;
   }
 
+  /** Takes no more, and calls back once when all that waits is with the socket or forgotten: at once when nothing waits. */
+  end(emptied: () => void): void {
+    this.#closed = true;
+    if (this.#queue === undefined) emptied();
+    else this.#emptied = emptied;
+  }
+
   /** Empties the lane, and tells its owner once. */
   cut(cut: LaneCut, alsoDropped = 0): void {
-    if (this.#closed) return;
+    if (this.#closed && this.#queue === undefined) return;
     this.#owner.laneCut(cut, this.close() + alsoDropped);
   }
 
-  /** Takes no more and forgets what waits; answers how many events that were. */
+  /** Takes no more and forgets what waits; answers how many events that were, and came late since the last answer. */
   close(): number {
     this.#closed = true;
-    const dropped = (this.#queue ?? []).reduce((sum, { events }) => sum + events, 0);
-    const bytes = this.#queuedBytes;
+    const dropped = (this.#queue ?? []).reduce((sum, { events }) => sum + events, this.#lateEvents);
+    const [bytes, emptied] = [this.#queuedBytes, this.#emptied];
     this.#queue = undefined;
     this.#queuedBytes = 0;
+    this.#lateEvents = 0;
+    this.#emptied = undefined;
     if (bytes > 0) this.#group.shrink(this, bytes);
+    emptied?.();
     return dropped;
   }
 }

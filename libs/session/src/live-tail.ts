@@ -35,19 +35,25 @@ export class LiveTail {
 
   /** Shows proxies and dead peers that the tail lives. */
   keepAlive(): void {
-    if (this.lane.queuedBytes === 0) this.#response.write(COMMENT);
+    if (!this.lane.closed && this.lane.queuedBytes === 0) this.#response.write(COMMENT);
   }
 
   laneCut(cut: LaneCut, droppedEvents: number): void {
     this.#end(droppedEvents, cut);
-    this.#response.end(`event: error\ndata: ${JSON.stringify({ code: cut, title: ERRORS[cut].title })}\n\n`);
-    // What the peer has not taken by then it never will.
-    setTimeout(() => this.#response.destroy(), 2_000).unref();
+    this.#destroyLater();
+    if (!this.#response.writableEnded) this.#response.end(`event: error\ndata: ${JSON.stringify({ code: cut, title: ERRORS[cut].title })}\n\n`);
   }
 
-  /** Ends the tail because the server stops; `retryAfterMs` is when the client reconnects. */
+  /** Ends the tail because the server stops, after what the lane holds; `retryAfterMs` is when the client reconnects. */
   drain(retryAfterMs: number): void {
-    this.#response.end(`retry: ${Math.round(retryAfterMs)}\nevent: drain\ndata: {"code":"DRAINING"}\n\n`);
+    if (this.lane.closed) return;
+    this.#destroyLater();
+    this.lane.end(() => this.#response.end(`retry: ${Math.round(retryAfterMs)}\nevent: drain\ndata: {"code":"DRAINING"}\n\n`));
+  }
+
+  /** What the peer has not taken by then it never will. */
+  #destroyLater(): void {
+    setTimeout(() => this.#response.destroy(), 2_000).unref();
   }
 
   #end(droppedEvents: number, cut: LaneCut | undefined): void {

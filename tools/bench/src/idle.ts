@@ -24,7 +24,7 @@ export async function measureIdle(subject: Subject, connections: number): Promis
   while (peers.length < connections) {
     const batch = Math.min(AT_ONCE, connections - peers.length);
     peers.push(...(await Promise.all(Array.from({ length: batch }, (_, index) =>
-      RawPeer.connect({ port: subject.port, path: subject.path, host: `127.0.0.${1 + ((peers.length + index) % SOURCES)}` })))));
+      RawPeer.connect({ port: subject.port, path: subject.path, from: `127.0.0.${1 + ((peers.length + index) % SOURCES)}` })))));
   }
   for (const [index, peer] of peers.entries()) peer.subscribe([`IDLE-${index % 500}`]);
   await wait(SETTLE_MS);

@@ -10,7 +10,8 @@ export type OnFrame = (chunk: Buffer, start: number, end: number) => void;
 export interface RawPeerOptions {
   readonly port: number;
   readonly path: string;
-  readonly host?: string;
+  /** Local address to come from. */
+  readonly from?: string;
   /** Called for every binary frame; absent: frames are only counted. */
   readonly onFrame?: OnFrame;
   readonly onClose?: (code: number | undefined) => void;
@@ -35,7 +36,7 @@ export class RawPeer {
   }
 
   static async connect(options: RawPeerOptions): Promise<RawPeer> {
-    const socket = connect({ port: options.port, host: options.host ?? '127.0.0.1', noDelay: true });
+    const socket = connect({ port: options.port, host: '127.0.0.1', noDelay: true, ...(options.from === undefined ? {} : { localAddress: options.from }) });
     const peer = new RawPeer(socket, options);
     await new Promise<void>((resolve, reject) => {
       socket.once('error', reject);

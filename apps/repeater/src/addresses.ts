@@ -1,0 +1,47 @@
+/**
+ * Addresses as people write them. `host`, `host:port` and `ws://…` name the same kind of thing; the original joined
+ * them with strings and got it wrong for some.
+ */
+
+/** Where an original repeater listens. */
+export const REPEATER_PORT = 7101;
+/** Where a hub listens. */
+export const HUB_PORT = 7100;
+
+export type SocketAddress = { readonly ok: true; readonly url: string } | { readonly ok: false; readonly reason: string };
+
+const SCHEME = /^[a-z][a-z0-9+.-]*:\/\//i;
+/** What may stand in `host:port`: anything that would start a path, a query or credentials is a slip. */
+const AUTHORITY = /^[^\s/?#@]+$/;
+const PORT_AT_END = /:\d+$/;
+
+/** Reads `host`, `host:port` or a ws/wss URL as a URL; a text without scheme and port gets the default port. */
+export function readSocketAddress(text: string, defaultPort: number): SocketAddress {
+  if (!SCHEME.test(text)) {
+    if (!AUTHORITY.test(text)) return { ok: false, reason: 'is not a host, host:port or ws:// URL' };
+    return asUrl(PORT_AT_END.test(text) ? `ws://${text}` : `ws://${text}:${defaultPort}`);
+  }
+  return /^wss?:/i.test(text) ? asUrl(text) : { ok: false, reason: 'has a scheme other than ws:// or wss://' };
+}
+
+function asUrl(text: string): SocketAddress {
+  if (!URL.canParse(text)) return { ok: false, reason: 'is not a host, host:port or ws:// URL' };
+  const url = new URL(text);
+  // WebSocket URLs have no fragment (RFC 6455 §3).
+  if (url.hash !== '') return { ok: false, reason: 'has a fragment (#)' };
+  return { ok: true, url: url.href };
+}
+
+/** Where a repeater joins a hub: the hub's URL, whose path and query may carry a key, with `/connect/repeater` behind its path. */
+export function hubJoinUrl(hubUrl: string): string {
+  const url = new URL(hubUrl);
+  url.pathname = `${url.pathname.replace(/\/+$/, '')}/connect/repeater`;
+  return url.href;
+}
+
+/** Where this repeater joins a device or another repeater; an address that has a path is dialled as it is. */
+export function targetJoinUrl(address: string, room: string, ownId: string): string {
+  const url = new URL(address);
+  if (url.pathname === '/') url.pathname = `/connect/${encodeURIComponent(room)}/${encodeURIComponent(ownId)}`;
+  return url.href;
+}

@@ -1,0 +1,92 @@
+import { Tally, type MetricDefinition, type Metrics } from '@carillon/runtime';
+import type { DropReason, ErrorCode } from '@carillon/wire';
+
+export type FrameSource = 'device' | 'hub' | 'http' | 'target';
+export type TargetKind = 'device' | 'socket' | 'http';
+
+/** What a repeater counts, as plain numbers: a metric reads them when it is asked for. */
+export class RepeaterCounts {
+  /** Frames taken and their bytes, by where they came from. */
+  readonly received = new Tally();
+  readonly receivedBytes = new Tally();
+  /** What was refused or closed by us, by code of the catalogue. */
+  readonly refused = new Tally();
+  /** Events that somebody did not get, by reason. */
+  readonly dropped = new Tally();
+  /** Events given to send list targets, and those they did not get, by kind of target. */
+  readonly delivered = new Tally();
+  readonly failed = new Tally();
+  upstreamFrames = 0;
+  upstreamBytes = 0;
+
+  take(source: FrameSource, bytes: number): void {
+    this.received.add(source);
+    this.receivedBytes.add(source, bytes);
+  }
+
+  refuse(code: ErrorCode): void {
+    this.refused.add(code);
+  }
+
+  drop(reason: DropReason, events: number): void {
+    if (events > 0) this.dropped.add(reason, events);
+  }
+
+  /** Events that were for a target and are lost. */
+  fail(kind: TargetKind, reason: DropReason, events: number): void {
+    if (events === 0) return;
+    this.failed.add(kind, events);
+    this.drop(reason, events);
+  }
+}
+
+const definitions = {
+  received: { name: 'carillon_repeater_received_frames_total', kind: 'counter', labels: ['source'], help: 'Event frames taken, by source: device, hub, http (POST /send), target (down a connection this repeater opened).' },
+  receivedBytes: { name: 'carillon_repeater_received_bytes_total', kind: 'counter', labels: ['source'], help: 'Bytes of the event frames taken, by source.' },
+  refused: { name: 'carillon_repeater_refused_total', kind: 'counter', labels: ['code'], help: 'Frames, joins and requests that were refused and connections this side closed, by error code.' },
+  dropped: { name: 'carillon_repeater_dropped_events_total', kind: 'counter', labels: ['reason'], help: 'Events that somebody who was to get them did not get, by reason.' },
+  upstreamFrames: { name: 'carillon_repeater_upstream_frames_total', kind: 'counter', help: 'Frames handed to the connection to the hub.' },
+  upstreamBytes: { name: 'carillon_repeater_upstream_bytes_total', kind: 'counter', help: 'Bytes of the frames handed to the connection to the hub.' },
+  localDeliveries: { name: 'carillon_repeater_device_deliveries_total', kind: 'counter', help: 'Events handed to connections of joined devices, by local rooms or by the send list.' },
+  targetDeliveries: { name: 'carillon_repeater_target_deliveries_total', kind: 'counter', labels: ['target'], help: 'Events given to send list targets, by kind of target: device (joined), socket (dialled), http.' },
+  targetFailures: { name: 'carillon_repeater_target_failures_total', kind: 'counter', labels: ['target'], help: 'Events that send list targets did not get, by kind of target.' },
+  hubConnected: { name: 'carillon_repeater_hub_connected', kind: 'gauge', help: '1 while the connection to the hub is up, else 0.' },
+  queueBytes: { name: 'carillon_repeater_upstream_queue_bytes', kind: 'gauge', help: 'Memory that frames waiting for the hub take, in bytes.' },
+  queueFrames: { name: 'carillon_repeater_upstream_queue_frames', kind: 'gauge', help: 'Frames waiting for the hub.' },
+  queueOldest: { name: 'carillon_repeater_upstream_queue_oldest_seconds', kind: 'gauge', help: 'How long the oldest frame has waited for the hub, in seconds; 0 when none waits.' },
+  devices: { name: 'carillon_repeater_devices', kind: 'gauge', help: 'Devices joined now.' },
+  laneBytes: { name: 'carillon_repeater_lane_bytes', kind: 'gauge', help: 'Bytes waiting in the lanes of all devices.' },
+  targetQueueBytes: { name: 'carillon_repeater_target_queue_bytes', kind: 'gauge', help: 'Memory that frames waiting for send list targets take, in bytes.' },
+} as const satisfies Record<string, MetricDefinition>;
+
+/** Every metric of this app, for generated docs. */
+export const repeaterMetricDefinitions: readonly MetricDefinition[] = Object.values(definitions);
+
+/** Numbers that are somebody's present state. */
+export interface RepeaterGauges {
+  readonly hubConnected: () => boolean;
+  readonly upstreamQueue: { readonly heldBytes: number; readonly frames: number; readonly oldestAgeMs: number };
+  readonly devices: { readonly size: number };
+  readonly lanes: { readonly queuedBytes: number };
+  readonly targets: { readonly queuedBytes: number };
+  readonly batches: { readonly deliveries: number };
+}
+
+export function registerRepeaterMetrics(metrics: Metrics, counts: RepeaterCounts, gauges: RepeaterGauges): void {
+  metrics.observe(definitions.received, () => counts.received.samples('source'));
+  metrics.observe(definitions.receivedBytes, () => counts.receivedBytes.samples('source'));
+  metrics.observe(definitions.refused, () => counts.refused.samples('code'));
+  metrics.observe(definitions.dropped, () => counts.dropped.samples('reason'));
+  metrics.observe(definitions.upstreamFrames, () => counts.upstreamFrames);
+  metrics.observe(definitions.upstreamBytes, () => counts.upstreamBytes);
+  metrics.observe(definitions.localDeliveries, () => gauges.batches.deliveries);
+  metrics.observe(definitions.targetDeliveries, () => counts.delivered.samples('target'));
+  metrics.observe(definitions.targetFailures, () => counts.failed.samples('target'));
+  metrics.observe(definitions.hubConnected, () => (gauges.hubConnected() ? 1 : 0));
+  metrics.observe(definitions.queueBytes, () => gauges.upstreamQueue.heldBytes);
+  metrics.observe(definitions.queueFrames, () => gauges.upstreamQueue.frames);
+  metrics.observe(definitions.queueOldest, () => gauges.upstreamQueue.oldestAgeMs / 1_000);
+  metrics.observe(definitions.devices, () => gauges.devices.size);
+  metrics.observe(definitions.laneBytes, () => gauges.lanes.queuedBytes);
+  metrics.observe(definitions.targetQueueBytes, () => gauges.targets.queuedBytes);
+}

@@ -1,0 +1,159 @@
+import { createServer, type Server } from 'node:http';
+import { hostname } from 'node:os';
+import type { Duplex } from 'node:stream';
+
+import { formatAddress, isLoopback, listen, type ListenAddress, type ProcessContext } from '@carillon/runtime';
+import { BatchWriter, Heartbeat, LaneGroup, refuseUpgrade } from '@carillon/session';
+import { DEFAULT_LIMITS, type WireLimits } from '@carillon/wire';
+
+import type { RepeaterConfig } from './config.ts';
+import { DeviceDoor } from './device-door.ts';
+import { Devices } from './devices.ts';
+import { FramePaths } from './frame-paths.ts';
+import { createHttpRoutes } from './http-routes.ts';
+import { LocalRooms } from './local-rooms.ts';
+import { registerRepeaterMetrics, RepeaterCounts } from './metrics.ts';
+import { SendListFile } from './send-list-file.ts';
+import { emptySendList, type SendList, type SendListOptions } from './send-list.ts';
+import { repeaterStatus } from './status.ts';
+import { Targets } from './targets.ts';
+import { UpstreamQueue } from './upstream-queue.ts';
+import { Upstream } from './upstream.ts';
+
+/** A repeater that runs; it is drained and stopped through the components it added to the context. */
+export interface Repeater {
+  /** Where devices really connect. */
+  readonly address: ListenAddress;
+}
+
+/** A request that has not arrived whole within this is answered with 408 (the server's own bounds; frames have none). */
+const REQUEST_TIMEOUT_MS = 30_000;
+/** Sockets beyond the joined devices, for requests and for refusals that carry a code. */
+const HTTP_SOCKETS_MAX = 1_024;
+
+/** Starts a repeater: it listens, then joins its hub. Rejects when the send list is wrong or the address is taken. */
+export async function startRepeater(config: RepeaterConfig, context: ProcessContext): Promise<Repeater> {
+  const ownId = config.id ?? hostname();
+  const log = context.log.child({ repeater: ownId });
+  const sendList = await loadSendList(config, { ownId, log, changed: (list) => parts.targets.replace(list) });
+  const parts = assemble(config, { ownId, log, list: sendList.list });
+  registerRepeaterMetrics(context.metrics, parts.counts, {
+    hubConnected: () => parts.upstream.connected, upstreamQueue: parts.queue, devices: parts.devices, lanes: parts.lanes, targets: parts.targets, batches: parts.writer.counts,
+  });
+  const server = createDoorServer(config, parts);
+  context.add(repeaterComponent({ ...parts, server, sendListFile: sendList.file }));
+  const address = await listen(server, config.listen);
+  context.health.addCheck('repeater', () => (server.listening ? { ok: true } : { ok: false, reason: 'the repeater does not listen' }));
+  parts.heartbeat.start();
+  sendList.file?.start();
+  parts.upstream.start();
+  log.info({ address, hub: config.hub.url, localRooms: config.localRooms }, `devices join at ws://${formatAddress(address)}/connect/<room>/<id>`);
+  if (!isLoopback(config.listen.host)) log.warn({ address }, 'anybody who reaches this address may join and send: there are no access keys yet');
+  return { address };
+}
+
+type Log = ProcessContext['log'];
+
+async function loadSendList(config: RepeaterConfig, { ownId, log, changed }: { readonly ownId: string; readonly log: Log; readonly changed: (list: SendList) => void }): Promise<{ readonly list: SendList; readonly file: SendListFile | undefined }> {
+  const { file: path, checkMs, centralAddresses } = config.sendList;
+  const options: SendListOptions = { ownId, centralAddresses };
+  if (path === undefined) return { list: emptySendList(options), file: undefined };
+  const file = new SendListFile({ ...options, path, checkMs, log, changed });
+  return { list: await file.load(), file };
+}
+
+interface Assembly {
+  readonly ownId: string;
+  readonly log: Log;
+  readonly list: SendList;
+}
+
+type Parts = ReturnType<typeof assemble>;
+
+function assemble(config: RepeaterConfig, { ownId, log, list }: Assembly) {
+  const { hub, timing, targets: targetsConfig } = config;
+  const { connectionsMax, laneMaxBytes, lanesTotalMaxBytes, frameMaxBytes, roomMaxBytes, patternsMax } = config.limits;
+  const limits: WireLimits = { ...DEFAULT_LIMITS, frameMaxBytes, roomMaxBytes, patternsMax };
+  const now = (): number => performance.now();
+  const counts = new RepeaterCounts();
+  const heartbeat = new Heartbeat(timing);
+  const lanes = new LaneGroup(lanesTotalMaxBytes);
+  // Dialled connections are never given more than they take at once (see Pump): no device's backlog shall cost them their place.
+  const dialledLanes = new LaneGroup(Number.MAX_SAFE_INTEGER);
+  const writer = new BatchWriter();
+  const devices = new Devices();
+  const localRooms = new LocalRooms({ writer, joinedRooms: config.localRooms === 'on', patternsMax });
+  const queue = new UpstreamQueue({ maxBytes: hub.queueMaxBytes, now, counts });
+  const { handshakeTimeoutMs } = timing;
+  const upstream = new Upstream({
+    hubUrl: hub.url, ownId, queue, limits, heartbeat, handshakeTimeoutMs, counts, log,
+    backoff: { firstMs: hub.retryFirstMs, capMs: hub.retryCapMs, factor: 2, random: Math.random },
+    frame: (bytes) => paths.down(bytes),
+  });
+  const { idleMs, queueMaxBytes, retryFirstMs, retryCapMs, httpTimeoutMs, httpConcurrency } = targetsConfig;
+  const targets = new Targets({
+    list, devices, writer, counts,
+    socket: {
+      ownId, limits, group: dialledLanes, heartbeat, handshakeTimeoutMs, idleMs, queueMaxBytes, now, counts, log,
+      backoff: { firstMs: retryFirstMs, capMs: retryCapMs, factor: 2, random: Math.random },
+      frame: (bytes, lane) => {
+        const code = paths.up(bytes, 'target', lane);
+        if (code !== undefined) counts.refuse(code);
+      },
+    },
+    http: { timeoutMs: httpTimeoutMs, concurrency: httpConcurrency, queueMaxBytes, now, counts, log },
+  });
+  const paths = new FramePaths({ upstream, localRooms, targets, limits, counts, log });
+  const door = new DeviceDoor({
+    ownId, connectionsMax, allowedOrigins: config.allowedOrigins, devices, localRooms, paths, writer, heartbeat, counts, log, random: Math.random,
+    limits, laneMaxBytes, group: lanes, ticks: heartbeat.ticks,
+  });
+  return { counts, heartbeat, lanes, writer, devices, queue, upstream, targets, paths, door, log, drained: new AbortController() };
+}
+
+function createDoorServer(config: RepeaterConfig, parts: Parts): Server {
+  const { counts, devices, door, drained, log, paths, queue, targets, upstream } = parts;
+  const { frameMaxBytes, laneMaxBytes, connectionsMax } = config.limits;
+  const startedAtMs = Date.now();
+  const status = { hubUrl: config.hub.url, startedAtMs, laneMaxBytes, ...config.timing, devices, targets, upstream, queue };
+  const server = createServer(
+    { headersTimeout: config.timing.handshakeTimeoutMs, requestTimeout: REQUEST_TIMEOUT_MS },
+    createHttpRoutes({
+      paths, queue, frameMaxBytes, allowedOrigins: config.allowedOrigins, counts, log,
+      draining: () => drained.signal.aborted,
+      status: () => repeaterStatus(status, Date.now()),
+    }),
+  );
+  server.maxConnections = connectionsMax + HTTP_SOCKETS_MAX;
+  server.on('drop', () => counts.refuse('CONNECTIONS_EXCEEDED'));
+  server.on('upgrade', (request, stream, head) => door.upgrade(request, stream, head));
+  server.on('clientError', (error: NodeJS.ErrnoException, stream: Duplex) => {
+    const code = error.code === 'ERR_HTTP_REQUEST_TIMEOUT' ? 'REQUEST_TIMEOUT' : 'REQUEST_MALFORMED';
+    if (error.code !== 'ECONNRESET') counts.refuse(code);
+    refuseUpgrade(stream, code);
+  });
+  return server;
+}
+
+/** Drain: devices first, so that what they still send goes up; then what is queued. Stop: everything closes. */
+function repeaterComponent({ door, drained, heartbeat, log, queue, sendListFile, server, targets, upstream }: Parts & { readonly server: Server; readonly sendListFile: SendListFile | undefined }) {
+  return {
+    name: 'repeater',
+    drain: async (signal: AbortSignal) => {
+      drained.abort();
+      await door.drain(signal);
+      await Promise.all([upstream.flush(signal), targets.drain(signal)]);
+      log.info({ queuedFrames: queue.frames }, 'the repeater is drained');
+    },
+    stop: async () => {
+      drained.abort();
+      await sendListFile?.stop();
+      const closed = new Promise<void>((resolve) => server.close(() => resolve()));
+      door.stop();
+      await Promise.all([upstream.stop(), targets.stop()]);
+      heartbeat.stop();
+      server.closeAllConnections();
+      await closed;
+    },
+  };
+}

@@ -1,0 +1,150 @@
+import { once } from 'node:events';
+import type { IncomingHttpHeaders } from 'node:http';
+
+import { detachedHost, runProcess, type RunningProcess } from '@carillon/runtime';
+import { eventually, trackResources } from '@carillon/testing';
+
+import { loadRepeaterConfig } from './config.ts';
+import { startRepeater } from './repeater.ts';
+import { REPEATER_VERSION } from './version.ts';
+
+// A site in one process: real repeaters, stub hubs and devices with ws. Only tests import ws, so it is handed over.
+
+type WsModule = typeof import('ws');
+export type Ws = Pick<WsModule, 'WebSocket' | 'WebSocketServer'>;
+type Socket = InstanceType<WsModule['WebSocket']>;
+
+/** One side of a WebSocket: what came, as it came, and how it ended. */
+export interface Peer {
+  readonly socket: Socket;
+  readonly path: string;
+  readonly headers: IncomingHttpHeaders;
+  readonly frames: Buffer[];
+  /** Binary frames as text. */
+  texts(): string[];
+  send(frame: Buffer | string): void;
+  /** `{code, reason}` once it is closed. */
+  closed(): { readonly code: number; readonly reason: string } | undefined;
+  close(): Promise<void>;
+}
+
+/** A server that takes every join: a hub, or an original repeater. */
+export interface StubServer {
+  readonly port: number;
+  readonly peers: Peer[];
+  stop(): Promise<void>;
+}
+
+export interface TestRepeater {
+  readonly host: string;
+  readonly logs: readonly string[];
+  /** A metric's value under a label value, 0 when it has no such sample. */
+  metric(name: string, label?: string): Promise<number>;
+  stop(): Promise<void>;
+  readonly running: RunningProcess;
+}
+
+export function createSite({ WebSocket, WebSocketServer }: Ws) {
+  const noLeaks = trackResources();
+  const closers: (() => Promise<unknown>)[] = [];
+
+  async function stub(port = 0): Promise<StubServer> {
+    const server = new WebSocketServer({ port, host: '127.0.0.1' });
+    const peers: Peer[] = [];
+    server.on('connection', (socket, request) => peers.push(peer(socket, request.url ?? '', request.headers)));
+    await once(server, 'listening');
+    const stop = async (): Promise<void> => {
+      for (const socket of server.clients) socket.terminate();
+      await new Promise((resolve) => server.close(resolve));
+    };
+    closers.push(stop);
+    return { port: (server.address() as { port: number }).port, peers, stop };
+  }
+
+  async function repeater(env: Readonly<Record<string, string>> = {}): Promise<TestRepeater> {
+    const loaded = loadRepeaterConfig({
+      CARILLON_REPEATER_LISTEN: '127.0.0.1:0', CARILLON_REPEATER_ADMIN_LISTEN: '127.0.0.1:0', CARILLON_REPEATER_ID: 'ITB-1101-CP1',
+      // No hub: a port that nothing listens on.
+      CARILLON_REPEATER_HUB_URL: 'ws://127.0.0.1:1', CARILLON_REPEATER_HUB_RETRY_FIRST_MS: '20', CARILLON_REPEATER_HUB_RETRY_CAP_MS: '50',
+      CARILLON_REPEATER_TARGET_RETRY_FIRST_MS: '20', CARILLON_REPEATER_TARGET_RETRY_CAP_MS: '50', ...env,
+    });
+    if (!loaded.ok) throw new Error(JSON.stringify(loaded.problems));
+    const logs: string[] = [];
+    let host = '';
+    const running = await runProcess({
+      name: 'repeater', version: REPEATER_VERSION, adminListen: loaded.config.common.adminListen, logLevel: 'debug', drainTimeoutMs: 2_000,
+      host: detachedHost({ write: (line) => logs.push(line) }),
+      start: async (context) => {
+        const { address } = await startRepeater(loaded.config, context);
+        host = `${address.host}:${address.port}`;
+      },
+    });
+    const stop = (): Promise<void> => running.stop('the test is over');
+    closers.push(stop);
+    const metric = async (name: string, label?: string): Promise<number> => {
+      const text = await (await fetch(`http://127.0.0.1:${running.adminAddress.port}/metrics`, { headers: { connection: 'close' } })).text();
+      const line = text.split('\n').find((one) => one.startsWith(label === undefined ? `${name} ` : `${name}{`) && (label === undefined || one.includes(`="${label}"`)));
+      return Number(line?.split(' ')[1] ?? 0);
+    };
+    return { host, logs, metric, stop, running };
+  }
+
+  /** Joins and waits until the join is accepted. */
+  async function device(to: TestRepeater, path: string, headers: Readonly<Record<string, string>> = {}): Promise<Peer> {
+    const socket = new WebSocket(`ws://${to.host}${path}`, { headers });
+    const joined = peer(socket, path, headers);
+    closers.push(() => joined.close());
+    await once(socket, 'open');
+    return joined;
+  }
+
+  /** The status and problem code that a join is refused with. */
+  async function refusedJoin(to: TestRepeater, path: string, headers: Readonly<Record<string, string>> = {}): Promise<readonly [number | undefined, string]> {
+    const socket = new WebSocket(`ws://${to.host}${path}`, { headers });
+    socket.on('error', () => undefined);
+    const [, response] = (await once(socket, 'unexpected-response')) as [unknown, import('node:http').IncomingMessage];
+    let body = '';
+    for await (const piece of response) body += String(piece);
+    socket.terminate();
+    return [response.statusCode, (JSON.parse(body) as { code: string }).code];
+  }
+
+  async function close(): Promise<void> {
+    for (let closer = closers.pop(); closer !== undefined; closer = closers.pop()) await closer();
+    await noLeaks({ timeoutMs: 6_000 });
+  }
+
+  return { stub, repeater, device, refusedJoin, close };
+}
+
+function peer(socket: Socket, path: string, headers: IncomingHttpHeaders): Peer {
+  const frames: Buffer[] = [];
+  let ended: { code: number; reason: string } | undefined;
+  socket.on('message', (bytes, isBinary) => {
+    if (isBinary) frames.push(Buffer.from(bytes as Buffer));
+  });
+  socket.on('error', () => undefined);
+  socket.on('close', (code, reason) => {
+    ended = { code, reason: reason.toString() };
+  });
+  return {
+    socket, path, headers, frames,
+    texts: () => frames.map((bytes) => bytes.toString()),
+    send: (frame) => socket.send(typeof frame === 'string' ? Buffer.from(frame) : frame),
+    closed: () => ended,
+    close: async () => {
+      socket.terminate();
+      await eventually(() => socket.readyState === 3, { what: 'the socket to close' });
+    },
+  };
+}
+
+/** Waits until a stub has a peer and gives it. */
+export function firstPeer(server: StubServer, index = 0): Promise<Peer> {
+  return eventually(() => server.peers[index] ?? false, { what: `peer ${index} of the stub` });
+}
+
+/** A v2 event's JSON. */
+export function eventOf(room: string, value = 'on'): string {
+  return JSON.stringify({ 'generating-system': 'ITB-1101-CP1', 'timestamp': '2019-03-04T05:06:07Z', 'event-tags': ['core-state'], 'affected-room': { buildingID: 'ITB', roomID: room }, 'key': 'power', value, 'user': '' });
+}
