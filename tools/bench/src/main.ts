@@ -5,11 +5,13 @@ import { measureIdle } from './idle.ts';
 import { measureRate } from './rate.ts';
 import { report, type CaseResult } from './report.ts';
 import { measureSlowPeers } from './slow-peers.ts';
+import { judge } from './targets.ts';
 import { externalSubject, startHubSubject, startPlainSubject, type Subject } from './subject.ts';
 
 /**
  * `npm run bench -- [--case fanout|rate|idle|slow] [--seconds 5] [--against name=pid@port/path]`
- * One JSON object a case on standard output, a table for people on standard error. Linux only: CPU and memory are the
+ * One JSON object a case and a bound on standard output, a table for people on standard error; exit code 1 when a bound
+ * does not hold. Linux only: CPU and memory are the
  * kernel's account of the server process.
  */
 const EVENT_BYTES = 300;
@@ -67,5 +69,7 @@ if (wanted('idle')) {
 if (wanted('slow')) {
   add({ case: 'slow', server: 'hub', ...(await measureSlowPeers({ seconds, eventBytes: EVENT_BYTES })) });
 }
-report(results);
-process.exit(0);
+const verdicts = judge(results);
+for (const verdict of verdicts) process.stdout.write(`${JSON.stringify({ case: 'must-hold', ...verdict })}\n`);
+report(results, verdicts);
+process.exit(verdicts.every(({ holds }) => holds) ? 0 : 1);

@@ -27,13 +27,20 @@ export function rssBytesOf(pid: number): number {
   return Number(/VmRSS:\s+(\d+) kB/.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))?.[1] ?? 0) * 1_024;
 }
 
+/** Ended with this process, however it ends. */
+const CHILDREN = new Set<ChildProcess>();
+process.once('exit', () => {
+  for (const child of CHILDREN) child.kill('SIGKILL');
+});
+
 const NODE_ARGS = ['--conditions=@carillon/source', '--import', 'tsx'];
 
 async function start(name: string, script: string, env: Readonly<Record<string, string>>, nodeArgs: readonly string[] = []): Promise<{ child: ChildProcess; output: () => string }> {
   const child = spawn(process.execPath, [...nodeArgs, ...NODE_ARGS, script], { cwd: repoRoot(), env: { PATH: process.env['PATH'] ?? '', HOME: process.env['HOME'] ?? '', ...env }, stdio: ['ignore', 'pipe', 'inherit'] });
   let output = '';
   child.stdout.on('data', (chunk: Buffer) => (output = (output + chunk.toString()).slice(-65_536)));
-  process.once('exit', () => child.kill('SIGKILL'));
+  CHILDREN.add(child);
+  child.once('exit', () => CHILDREN.delete(child));
   await new Promise<void>((resolve, reject) => {
     child.once('exit', (code) => reject(new Error(`${name} ended with ${code} before it listened: ${output}`)));
     child.stdout.on('data', () => {

@@ -1,0 +1,23 @@
+import { describe, expect, it } from 'vitest';
+
+import { judge } from './targets.ts';
+
+const fanOut = (server: string, deliveriesPerCpuSecond: number, lost = 0) => ({ case: 'fanout', server, subscribers: 100, inFlight: 50, deliveriesPerCpuSecond, lost });
+
+describe('what must hold', () => {
+  it('holds at ten times the plain server and nothing lost', () => {
+    expect(judge([fanOut('hub', 1_000), fanOut('plain ws.send', 100)]).every(({ holds }) => holds)).toBe(true);
+  });
+
+  it.each([
+    ['too slow', [fanOut('hub', 999), fanOut('plain ws.send', 100)]],
+    ['a loss', [fanOut('hub', 2_000, 1), fanOut('plain ws.send', 100)]],
+    ['latency', [{ case: 'rate', server: 'hub', p99Ms: 10, lost: 0 }]],
+    ['memory', [{ case: 'idle', server: 'hub', connections: 10_000, bytesPerConnection: 12_289 }]],
+    ['a slow peer that was kept', [{ case: 'slow', server: 'hub', p99WithoutMs: 1, p99WithMs: 1, lost: 0, laneMaxBytes: 10, queuedMaxBytes: 1, cut: 1 }]],
+    ['lanes over their bound', [{ case: 'slow', server: 'hub', p99WithoutMs: 1, p99WithMs: 1, lost: 0, laneMaxBytes: 10, queuedMaxBytes: 21, cut: 2 }]],
+    ['figures that are missing', [fanOut('hub', Number.NaN), fanOut('plain ws.send', 100)]],
+  ])('does not hold with %s', (_what, results) => {
+    expect(judge(results).some(({ holds }) => !holds)).toBe(true);
+  });
+});
