@@ -64,7 +64,7 @@ describe('the admin server', () => {
     const response = await request(path);
     expect(response.status).toBe(404);
     expect(response.headers.get('content-type')).toBe('application/problem+json');
-    expect(await response.json()).toMatchObject({ type: 'urn:carillon:error:NOT_FOUND', code: 'NOT_FOUND' });
+    expect(await response.json()).toMatchObject({ type: 'urn:carillon:error:ROUTE_NOT_FOUND', code: 'ROUTE_NOT_FOUND' });
   });
 
   it.each(['POST', 'PUT', 'DELETE', 'OPTIONS'])('refuses %s and names what is allowed', async (method) => {

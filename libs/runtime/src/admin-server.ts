@@ -1,8 +1,8 @@
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 
 import type { Health } from './health.ts';
+import { sendRefusal } from './http-refusal.ts';
 import type { MetricDefinition, Metrics } from './metrics.ts';
-import { sendProblem } from './problem.ts';
 
 /** What the admin server shows. */
 export interface AdminSources {
@@ -43,7 +43,7 @@ export function createAdminServer(sources: AdminSources): Server {
 function answer({ health, metrics }: AdminSources, request: IncomingMessage, response: ServerResponse): void {
   if (request.method !== 'GET' && request.method !== 'HEAD') {
     response.setHeader('allow', 'GET, HEAD');
-    sendProblem(response, { code: 'METHOD_NOT_ALLOWED', title: 'Only GET and HEAD are allowed here', status: 405 });
+    sendRefusal(response, 'METHOD_NOT_ALLOWED', { detail: 'only GET and HEAD' });
     return;
   }
   switch (request.url?.split('?', 1)[0]) {
@@ -59,7 +59,7 @@ function answer({ health, metrics }: AdminSources, request: IncomingMessage, res
       send(response, { status: 200, type: METRICS_MEDIA_TYPE, body: metrics.render() });
       return;
     default:
-      sendProblem(response, { code: 'NOT_FOUND', title: 'No such path', status: 404, detail: 'This port has /livez, /readyz and /metrics.' });
+      sendRefusal(response, 'ROUTE_NOT_FOUND', { detail: 'this port has /livez, /readyz and /metrics' });
   }
 }
 

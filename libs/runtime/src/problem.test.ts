@@ -30,8 +30,8 @@ describe('sendProblem', () => {
   });
 
   it('leaves out what it was not given', async () => {
-    const response = await request((res) => sendProblem(res, { code: 'NOT_FOUND', title: 'No such path', status: 404 }));
-    expect(await response.json()).toEqual({ type: 'urn:carillon:error:NOT_FOUND', title: 'No such path', status: 404, code: 'NOT_FOUND' });
+    const response = await request((res) => sendProblem(res, { code: 'ROUTE_NOT_FOUND', title: 'No such path', status: 404 }));
+    expect(await response.json()).toEqual({ type: 'urn:carillon:error:ROUTE_NOT_FOUND', title: 'No such path', status: 404, code: 'ROUTE_NOT_FOUND' });
   });
 
   it('cuts the connection when an answer has already begun', async () => {
