@@ -19,6 +19,8 @@ function listen(): Heard {
   return { frames, texts, closes, handler };
 }
 
+/** Waits for a condition; looks again every few milliseconds. */
+const eventually = <T>(check: () => T | Promise<T>, intervalMs = 10): Promise<T> => vi.waitFor(check, { timeout: 10_000, interval: intervalMs });
 const undo: (() => unknown)[] = [];
 afterEach(async () => {
   for (const step of undo.splice(0).reverse()) await step();
@@ -85,7 +87,7 @@ describe('frames between two sides', () => {
       write(there.connection, outbound(frame, 0));
       write(joined[0] as Connection, outbound(frame, 0));
     }
-    await vi.waitFor(() => expect([heard.frames.length, there.heard.frames.length]).toEqual([SIZES.length, SIZES.length]), 5_000);
+    await eventually(() => expect([heard.frames.length, there.heard.frames.length]).toEqual([SIZES.length, SIZES.length]));
     for (const [at, frame] of frames.entries()) expect([heard.frames[at]?.equals(frame), there.heard.frames[at]?.equals(frame)]).toEqual([true, true]);
     expect(joined[0]?.receivedFrames).toBe(SIZES.length);
   });
@@ -98,7 +100,7 @@ describe('frames between two sides', () => {
     client.send('');
     write(joined[0] as Connection, outbound(Buffer.from('B\n{}')), outbound(Buffer.from('C\n\n{}')));
     joined[0]?.sendText('{"op":"bye"}');
-    await vi.waitFor(() => expect([heard.frames.map(String), heard.texts, got.map(String)]).toEqual([['A\n{}'], ['{"rooms":["é"]}', ''], ['B\n{}', 'C\n\n{}', '{"op":"bye"}']]));
+    await eventually(() => expect([heard.frames.map(String), heard.texts, got.map(String)]).toEqual([['A\n{}'], ['{"rooms":["é"]}', ''], ['B\n{}', 'C\n\n{}', '{"op":"bye"}']]));
   });
 });
 
@@ -109,7 +111,7 @@ describe('the end of a connection', () => {
     joined[0]?.refuse('DRAINING', 1_500);
     joined[0]?.refuse('INTERNAL');
     joined[0]?.close(1_000, 'again');
-    await vi.waitFor(() => expect([heard.closes.length, there.heard.closes.length]).toEqual([1, 1]));
+    await eventually(() => expect([heard.closes.length, there.heard.closes.length]).toEqual([1, 1]));
     expect(there.heard.closes[0]).toEqual({ code: 1012, reason: 'DRAINING retry-after-ms=1500', cause: undefined, droppedEvents: 0 });
     expect(heard.closes[0]).toEqual({ code: 1012, reason: 'DRAINING retry-after-ms=1500', cause: 'DRAINING', droppedEvents: 0 });
     await joined[0]?.gone;
@@ -120,22 +122,22 @@ describe('the end of a connection', () => {
     const { url, heard } = await openDoor();
     const { client } = await plainClient(url);
     client.close(4_321, 'enough');
-    await vi.waitFor(() => expect(heard.closes).toEqual([{ code: 4_321, reason: 'enough', cause: undefined, droppedEvents: 0 }]));
+    await eventually(() => expect(heard.closes).toEqual([{ code: 4_321, reason: 'enough', cause: undefined, droppedEvents: 0 }]));
   });
 
   it('is 1006 when the peer vanishes', async () => {
     const { url, heard } = await openDoor();
     const { client } = await plainClient(url);
     client.terminate();
-    await vi.waitFor(() => expect(heard.closes).toEqual([{ code: 1006, reason: '', cause: undefined, droppedEvents: 0 }]));
+    await eventually(() => expect(heard.closes).toEqual([{ code: 1006, reason: '', cause: undefined, droppedEvents: 0 }]));
   });
 
   it.each<[ErrorCode, number]>([['FRAME_LINE_FEED_MISSING', 4_500], ['ROOM_NAME_INVALID', 4_501], ['OVERLOADED', 1_013], ['CONTROL_INVALID', 1_011]])('for %s has the close code %i', async (code, close) => {
     const { url, joined, heard } = await openDoor();
     const { closes } = await plainClient(url);
     joined[0]?.refuse(code);
-    await vi.waitFor(() => expect(closes).toEqual([`${close} ${code}`]));
-    await vi.waitFor(() => expect(heard.closes[0]?.cause).toBe(code));
+    await eventually(() => expect(closes).toEqual([`${close} ${code}`]));
+    await eventually(() => expect(heard.closes[0]?.cause).toBe(code));
   });
 
   it('comes after what the lane holds', async () => {
@@ -146,9 +148,9 @@ describe('the end of a connection', () => {
     const count = await backlog(connection, 1_000_000);
     connection.refuse('DRAINING');
     client.resume();
-    await vi.waitFor(() => expect(closes).toEqual(['1012 DRAINING']), 5_000);
+    await eventually(() => expect(closes).toEqual(['1012 DRAINING']));
     expect(got.map(numberOf)).toEqual(upTo(count));
-    await vi.waitFor(() => expect(heard.closes).toEqual([{ code: 1012, reason: 'DRAINING', cause: 'DRAINING', droppedEvents: 0 }]));
+    await eventually(() => expect(heard.closes).toEqual([{ code: 1012, reason: 'DRAINING', cause: 'DRAINING', droppedEvents: 0 }]));
   });
 
   it('is the end: what is written after it does not leave, and is counted as dropped', async () => {
@@ -161,7 +163,7 @@ describe('the end of a connection', () => {
     writer.add(numbered(1, 100), createRoute([connection.lane]));
     writer.flush();
     write(connection, numbered(2, 100), numbered(3, 100));
-    await vi.waitFor(() => expect(heard.closes).toEqual([expect.objectContaining({ code: 1012, droppedEvents: 3 })]));
+    await eventually(() => expect(heard.closes).toEqual([expect.objectContaining({ code: 1012, droppedEvents: 3 })]));
     expect([got.map(numberOf), closes]).toEqual([[0], ['1012 DRAINING']]);
     expect([connection.lane.writtenEvents, writer.counts.deliveries]).toEqual([1, 0]);
   });
@@ -172,7 +174,7 @@ describe('the end of a connection', () => {
     client.pause();
     const count = await backlog(joined[0] as Connection, 1_000_000);
     client.close(1_000);
-    await vi.waitFor(() => expect(heard.closes.length).toBe(1), 5_000);
+    await eventually(() => expect(heard.closes.length).toBe(1));
     const [close] = heard.closes;
     expect(close).toMatchObject({ code: 1_000, cause: undefined });
     expect(close?.droppedEvents).toBeGreaterThanOrEqual(10);
@@ -186,7 +188,7 @@ describe('the end of a connection', () => {
     const { client } = await plainClient(url);
     client.pause();
     joined[0]?.refuse('PEER_UNRESPONSIVE');
-    await vi.waitFor(() => expect(heard.closes).toEqual([{ code: 1006, reason: '', cause: 'PEER_UNRESPONSIVE', droppedEvents: 0 }]), 5_000);
+    await eventually(() => expect(heard.closes).toEqual([{ code: 1006, reason: '', cause: 'PEER_UNRESPONSIVE', droppedEvents: 0 }]));
   });
 });
 
@@ -203,12 +205,12 @@ describe('a peer that does not read', () => {
     while (lanes[0]?.closed === false) {
       writer.add(numbered(sent, 100_000), route);
       sent += 1;
-      await vi.waitFor(() => expect(fast.got.length).toBe(sent), { interval: 0 });
+      await eventually(() => expect(fast.got.length).toBe(sent), 0);
       expect(group.queuedBytes).toBeLessThanOrEqual(LANE_MAX_BYTES);
     }
     slow.client.resume();
-    await vi.waitFor(() => expect(slow.closes).toEqual(['4000 PEER_SLOW']), 5_000);
-    await vi.waitFor(() => expect(heard.closes).toEqual([{ code: 4_000, reason: 'PEER_SLOW', cause: 'PEER_SLOW', droppedEvents: expect.any(Number) as number }]));
+    await eventually(() => expect(slow.closes).toEqual(['4000 PEER_SLOW']));
+    await eventually(() => expect(heard.closes).toEqual([{ code: 4_000, reason: 'PEER_SLOW', cause: 'PEER_SLOW', droppedEvents: expect.any(Number) as number }]));
     expect(slow.got.map(numberOf)).toEqual(upTo(slow.got.length));
     expect(slow.got.length + (heard.closes[0]?.droppedEvents ?? 0)).toBe(sent);
     expect(fast.got.map(numberOf)).toEqual(upTo(sent));
@@ -217,13 +219,17 @@ describe('a peer that does not read', () => {
 
   it('does not make the process hold control frames for it without bound', async () => {
     const { url, joined } = await openDoor();
-    const { client } = await plainClient(url);
+    const { client, got, closes } = await plainClient(url);
     client.pause();
-    const before = process.memoryUsage().arrayBuffers + process.memoryUsage().external;
+    // 200 MB, of which the kernel takes a few and Node may hold 64 KiB.
     for (let count = 0; count < 20_000; count += 1) {
       joined[0]?.sendText('x'.repeat(10_000));
       if (count % 500 === 0) await turn();
     }
-    expect(process.memoryUsage().arrayBuffers + process.memoryUsage().external - before).toBeLessThan(50_000_000);
+    joined[0]?.refuse('DRAINING');
+    client.resume();
+    await eventually(() => expect(closes).toEqual(['1012 DRAINING']));
+    expect(got.length).toBeGreaterThan(0);
+    expect(got.length * 10_000).toBeLessThan(50_000_000);
   });
 });

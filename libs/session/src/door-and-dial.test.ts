@@ -9,6 +9,8 @@ import { dial, Door, LaneGroup, refuseUpgrade, type AcceptOptions, type Connecti
 
 const shared = { limits: DEFAULT_LIMITS, laneMaxBytes: 1_000_000, group: new LaneGroup(100_000_000), ticks: { now: 0 } };
 const deaf: ConnectionHandler = { frame: () => undefined, text: () => undefined, closed: () => undefined };
+/** Waits for a condition; looks again every few milliseconds. */
+const eventually = <T>(check: () => T | Promise<T>, intervalMs = 10): Promise<T> => vi.waitFor(check, { timeout: 10_000, interval: intervalMs });
 const undo: (() => unknown)[] = [];
 
 afterEach(async () => {
@@ -78,7 +80,7 @@ describe('the version of a connection', () => {
     const { url, server } = await plainServer({ handleProtocols: () => false });
     const dialled = await dialTo(url, { offerV2: true });
     expect(dialled.ok && dialled.connection.version).toBe(1);
-    await vi.waitFor(() => expect(server.clients.size).toBe(1));
+    await eventually(() => expect(server.clients.size).toBe(1));
   });
 
   it('is 2 with a plain server that selects it', async () => {
@@ -99,7 +101,7 @@ describe('compression', () => {
     const offered: (string | undefined)[] = [];
     server.on('connection', (client, request) => offered.push(request.headers['sec-websocket-extensions'], client.extensions));
     await dialTo(url);
-    await vi.waitFor(() => expect(offered).toEqual([undefined, '']));
+    await eventually(() => expect(offered).toEqual([undefined, '']));
   });
 });
 
@@ -178,7 +180,7 @@ describe('a dial that fails', () => {
     server.on('upgrade', (_request, stream) => refuseUpgrade(stream, 'DRAINING'));
     const port = await listenOn(server);
     await dialTo(`ws://127.0.0.1:${port}`);
-    await vi.waitFor(async () => {
+    await eventually(async () => {
       const open = await new Promise<number>((resolve) => server.getConnections((_error, count) => resolve(count)));
       expect(open).toBe(0);
     });

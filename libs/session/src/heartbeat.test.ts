@@ -7,6 +7,8 @@ import { WebSocket } from 'ws';
 
 import { Door, Heartbeat, LaneGroup, type Connection, type ConnectionClose } from './index.ts';
 
+/** Waits for a condition; looks again every few milliseconds. */
+const eventually = <T>(check: () => T | Promise<T>, intervalMs = 10): Promise<T> => vi.waitFor(check, { timeout: 10_000, interval: intervalMs });
 const undo: (() => unknown)[] = [];
 afterEach(async () => {
   vi.useRealTimers();
@@ -78,7 +80,7 @@ describe('a heartbeat', () => {
       const due = joined.filter(({ pingTick }) => pingTick === second).length;
       expect(due).toBeLessThanOrEqual(1);
       pinged += due;
-      await vi.waitFor(() => expect([order.length, joined.every(({ pingTick }) => pingTick === undefined)]).toEqual([pinged, true]), { interval: 1 });
+      await eventually(() => expect([order.length, joined.every(({ pingTick }) => pingTick === undefined)]).toEqual([pinged, true]), 1);
     }
     expect(order.sort()).toEqual([0, 0, 1, 1, 2, 2]);
   });
@@ -88,7 +90,7 @@ describe('a heartbeat', () => {
     await join(url);
     for (let second = 0; second < 4 * PONG_WITHIN; second += 1) {
       heartbeat.tick();
-      await vi.waitFor(() => expect(joined[0]?.pingTick).toBeUndefined(), { interval: 1 });
+      await eventually(() => expect(joined[0]?.pingTick).toBeUndefined(), 1);
     }
     expect([closes.size, joined[0]?.isOpen]).toEqual([0, true]);
   });
@@ -99,7 +101,7 @@ describe('a heartbeat', () => {
     tick(heartbeat, PING_EVERY);
     expect(joined[0]?.pingTick).toBe(PING_EVERY);
     client.send(Buffer.from('A\n{}'));
-    await vi.waitFor(() => expect(frames.length).toBe(1));
+    await eventually(() => expect(frames.length).toBe(1));
     expect([joined[0]?.pingTick, joined[0]?.readTick]).toEqual([undefined, PING_EVERY]);
     tick(heartbeat, PONG_WITHIN);
     expect(joined[0]?.isOpen).toBe(true);
@@ -111,8 +113,8 @@ describe('a heartbeat', () => {
     tick(heartbeat, PING_EVERY + PONG_WITHIN);
     expect(joined[0]?.isOpen).toBe(true);
     tick(heartbeat, 1);
-    await vi.waitFor(() => expect(seen).toEqual(['4002 PEER_UNRESPONSIVE']));
-    await vi.waitFor(() => expect([...closes.values()]).toEqual([{ code: 4_002, reason: 'PEER_UNRESPONSIVE', cause: 'PEER_UNRESPONSIVE', droppedEvents: 0 }]));
+    await eventually(() => expect(seen).toEqual(['4002 PEER_UNRESPONSIVE']));
+    await eventually(() => expect([...closes.values()]).toEqual([{ code: 4_002, reason: 'PEER_UNRESPONSIVE', cause: 'PEER_UNRESPONSIVE', droppedEvents: 0 }]));
   });
 
   it('cuts the one that takes no byte', async () => {
@@ -127,12 +129,12 @@ describe('a heartbeat', () => {
       await new Promise((resolve) => setImmediate(resolve));
     }
     // What the kernel still takes comes first; then nothing moves any more.
-    await vi.waitFor(() => expect(connection.lane.isStalled()).toBe(true), { interval: 20 });
+    await eventually(() => expect(connection.lane.isStalled()).toBe(true), 20);
     tick(heartbeat, WRITE_WITHIN);
     expect([connection.isOpen, connection.lane.closed]).toEqual([true, false]);
     tick(heartbeat, 1);
     expect(connection.lane.closed).toBe(true);
-    await vi.waitFor(() => expect([...closes.values()]).toEqual([expect.objectContaining({ cause: 'PEER_STALLED' })]), 5_000);
+    await eventually(() => expect([...closes.values()]).toEqual([expect.objectContaining({ cause: 'PEER_STALLED' })]));
     expect(connection.lane.writtenEvents + (closes.get(connection)?.droppedEvents ?? 0)).toBe(written);
   });
 

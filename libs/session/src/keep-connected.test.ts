@@ -9,6 +9,8 @@ import { dial, Door, keepConnected, LaneGroup, type Connection, type ConnectionH
 
 const shared = { limits: DEFAULT_LIMITS, laneMaxBytes: 1_000_000, group: new LaneGroup(10_000_000), ticks: { now: 0 } };
 const deaf: ConnectionHandler = { frame: () => undefined, text: () => undefined, closed: () => undefined };
+/** Waits for a condition; looks again every few milliseconds. */
+const eventually = <T>(check: () => T | Promise<T>, intervalMs = 10): Promise<T> => vi.waitFor(check, { timeout: 10_000, interval: intervalMs });
 const undo: (() => unknown)[] = [];
 afterEach(async () => {
   for (const step of undo.splice(0).reverse()) await step();
@@ -78,13 +80,13 @@ describe('a kept connection', () => {
   it('comes back after the server has restarted', async () => {
     const first = await openHub();
     const kept = keep(first.port);
-    await vi.waitFor(() => expect(kept.ups.length).toBe(1));
+    await eventually(() => expect(kept.ups.length).toBe(1));
     await first.stop();
-    await vi.waitFor(() => expect(kept.downs.length).toBeGreaterThanOrEqual(2));
+    await eventually(() => expect(kept.downs.length).toBeGreaterThanOrEqual(2));
     expect(kept.downs[0]).toMatchObject({ reason: 'closed with 1006', code: undefined });
     expect(kept.downs[1]?.reason).toContain('ECONNREFUSED');
     await openHub(undefined, first.port);
-    await vi.waitFor(() => expect(kept.ups.length).toBe(2));
+    await eventually(() => expect(kept.ups.length).toBe(2));
     expect(kept.ups[1]?.isOpen).toBe(true);
     expect(kept.heard).toEqual(['up', 'closed 1006', 'up']);
   });
@@ -93,38 +95,38 @@ describe('a kept connection', () => {
     const { port, stop: stopHub } = await openHub();
     await stopHub();
     const kept = keep(port, { backoff: { firstMs: 4, capMs: 20, factor: 2, random: () => 0.75 } });
-    await vi.waitFor(() => expect(kept.downs.length).toBeGreaterThanOrEqual(5));
+    await eventually(() => expect(kept.downs.length).toBeGreaterThanOrEqual(5));
     expect(waitsOf(kept).slice(0, 5)).toEqual([3, 6, 12, 15, 15]);
   });
 
   it('waits no shorter than the hint of its peer', async () => {
     const { port } = await openHub((connection) => connection.refuse('DRAINING', 300));
     const kept = keep(port, { backoff: { firstMs: 20, capMs: 100, factor: 2, random: () => 0 } });
-    await vi.waitFor(() => expect(kept.downs.length).toBe(1));
+    await eventually(() => expect(kept.downs.length).toBe(1));
     const downAtMs = performance.now();
     expect(kept.downs).toEqual([{ reason: 'closed with 1012 DRAINING retry-after-ms=300', code: 'DRAINING', nextTryMs: 300 }]);
-    await vi.waitFor(() => expect(kept.ups.length).toBe(2), 2_000);
+    await eventually(() => expect(kept.ups.length).toBe(2));
     expect(performance.now() - downAtMs).toBeGreaterThan(250);
   });
 
   it('adds its own wait to the hint, so that peers do not come back together', async () => {
     const { port } = await openHub((connection) => connection.refuse('OVERLOADED', 40));
     const kept = keep(port);
-    await vi.waitFor(() => expect(kept.downs.length).toBe(2));
+    await eventually(() => expect(kept.downs.length).toBe(2));
     expect(waitsOf(kept).slice(0, 2)).toEqual([50, 60]);
   });
 
   it('does not start over after a connection that was dropped at once', async () => {
     const { port } = await openHub((connection) => connection.close(4_000, ''));
     const kept = keep(port, { backoff: { firstMs: 4, capMs: 1_000, factor: 2, random: () => 0.5 } });
-    await vi.waitFor(() => expect(kept.downs.length).toBeGreaterThanOrEqual(3));
+    await eventually(() => expect(kept.downs.length).toBeGreaterThanOrEqual(3));
     expect(waitsOf(kept).slice(0, 3)).toEqual([2, 4, 8]);
   });
 
   it('starts over after one that lasted', async () => {
     const { port } = await openHub((connection) => connection.close(4_000, ''));
     const kept = keep(port, { stableMs: 0, backoff: { firstMs: 4, capMs: 1_000, factor: 2, random: () => 0.5 } });
-    await vi.waitFor(() => expect(kept.downs.length).toBeGreaterThanOrEqual(3));
+    await eventually(() => expect(kept.downs.length).toBeGreaterThanOrEqual(3));
     expect(waitsOf(kept).slice(0, 3)).toEqual([2, 2, 2]);
   });
 
@@ -139,12 +141,12 @@ describe('a kept connection', () => {
       });
     });
     const kept = keep(await listenOn(server));
-    await vi.waitFor(() => expect(kept.heard).toEqual(['up', 'A\n{}', '{}']));
+    await eventually(() => expect(kept.heard).toEqual(['up', 'A\n{}', '{}']));
   });
 
   it('goes on when its address can never be dialled', async () => {
     const kept = keep(0, { dial: (handler, signal) => dial('nonsense', { ...shared, handler, handshakeTimeoutMs: 100, signal }) });
-    await vi.waitFor(() => expect(kept.downs.length).toBeGreaterThanOrEqual(2));
+    await eventually(() => expect(kept.downs.length).toBeGreaterThanOrEqual(2));
     expect(kept.downs[0]?.reason).toContain('nonsense');
   });
 });
@@ -153,10 +155,10 @@ describe('an abort', () => {
   it('closes what is open with 1001, and ends', async () => {
     const { port, closes } = await openHub();
     const kept = keep(port);
-    await vi.waitFor(() => expect(kept.ups.length).toBe(1));
+    await eventually(() => expect(kept.ups.length).toBe(1));
     kept.abort.abort();
     await kept.done;
-    await vi.waitFor(() => expect(closes).toEqual([1001]));
+    await eventually(() => expect(closes).toEqual([1001]));
     expect([kept.heard, kept.downs]).toEqual([['up', 'closed 1001'], []]);
   });
 
@@ -164,7 +166,7 @@ describe('an abort', () => {
     const { port, stop: stopHub } = await openHub();
     await stopHub();
     const kept = keep(port, { backoff: { firstMs: 3_600_000, capMs: 3_600_000, factor: 1, random: () => 0.99 } });
-    await vi.waitFor(() => expect(kept.downs.length).toBe(1));
+    await eventually(() => expect(kept.downs.length).toBe(1));
     kept.abort.abort();
     await kept.done;
     expect(kept.ups).toEqual([]);
@@ -177,7 +179,7 @@ describe('an abort', () => {
       undo.push(() => socket.destroy());
     });
     const kept = keep(await listenOn(server));
-    await vi.waitFor(() => expect(dialled.length).toBe(1));
+    await eventually(() => expect(dialled.length).toBe(1));
     kept.abort.abort();
     await kept.done;
     expect([kept.ups, kept.downs]).toEqual([[], []]);

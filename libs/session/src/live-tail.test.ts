@@ -6,6 +6,8 @@ import { afterEach, describe, expect, it, vi } from 'vitest';
 
 import { compose, LaneGroup, LiveTail, SSE, type LaneCut, type OutboundEvent } from './index.ts';
 
+/** Waits for a condition; looks again every few milliseconds. */
+const eventually = <T>(check: () => T | Promise<T>, intervalMs = 10): Promise<T> => vi.waitFor(check, { timeout: 10_000, interval: intervalMs });
 const undo: (() => unknown)[] = [];
 afterEach(async () => {
   for (const step of undo.splice(0).reverse()) await step();
@@ -55,7 +57,7 @@ describe('a live tail', () => {
     const { response, got } = await openTail();
     expect(response.statusCode).toBe(200);
     expect(response.headers).toMatchObject({ 'content-type': 'text/event-stream', 'cache-control': 'no-store' });
-    await vi.waitFor(() => expect(got()).toBe(': connected\n\n'));
+    await eventually(() => expect(got()).toBe(': connected\n\n'));
   });
 
   it('carries events in order, with their ids, and comments in between', async () => {
@@ -63,7 +65,7 @@ describe('a live tail', () => {
     write(tailed, event('{"a":1}', '\tid=x1'), event('{\n"b":2}'));
     tailed.tail.keepAlive();
     write(tailed, event('{}'));
-    await vi.waitFor(() => expect(tailed.got()).toBe(': connected\n\nid: x1\ndata: ITB-1101\ndata: {"a":1}\n\ndata: ITB-1101\ndata: {\ndata: "b":2}\n\n: keep-alive\n\ndata: ITB-1101\ndata: {}\n\n'));
+    await eventually(() => expect(tailed.got()).toBe(': connected\n\nid: x1\ndata: ITB-1101\ndata: {"a":1}\n\ndata: ITB-1101\ndata: {\ndata: "b":2}\n\n: keep-alive\n\ndata: ITB-1101\ndata: {}\n\n'));
   });
 
   it('lets a reader catch up that has paused', async () => {
@@ -72,11 +74,11 @@ describe('a live tail', () => {
     const count = await backlog(tailed, 2_000_000);
     tailed.tail.keepAlive();
     tailed.response.resume();
-    await vi.waitFor(() => expect(numbersIn(tailed.got()).length).toBe(count), 5_000);
+    await eventually(() => expect(numbersIn(tailed.got()).length).toBe(count));
     expect(numbersIn(tailed.got())).toEqual(Array.from({ length: count }, (_, at) => at));
     expect([tailed.group.queuedBytes, tailed.group.backloggedLanes, tailed.closes]).toEqual([0, 0, []]);
     write(tailed, event('#12345'));
-    await vi.waitFor(() => expect(numbersIn(tailed.got()).at(-1)).toBe(12_345));
+    await eventually(() => expect(numbersIn(tailed.got()).at(-1)).toBe(12_345));
   });
 
   it('is cut when its reader is too slow, and says so at its end', async () => {
@@ -85,7 +87,7 @@ describe('a live tail', () => {
     const count = await backlog(tailed, Infinity);
     expect(tailed.closes).toEqual([{ droppedEvents: expect.any(Number) as number, cut: 'PEER_SLOW' }]);
     tailed.response.resume();
-    await vi.waitFor(() => expect(tailed.isEnded()).toBe(true), 5_000);
+    await eventually(() => expect(tailed.isEnded()).toBe(true));
     const numbers = numbersIn(tailed.got());
     expect(numbers).toEqual(Array.from({ length: count - (tailed.closes[0]?.droppedEvents ?? 0) }, (_, at) => at));
     expect(tailed.got()).toMatch(/\n\nevent: error\ndata: \{"code":"PEER_SLOW","title":"[^"]+"\}\n\n$/);
@@ -101,7 +103,7 @@ describe('a live tail', () => {
     const count = await backlog(tailed, 1_000_000);
     end(tailed.tail);
     expect(await tailed.openSockets()).toBe(1);
-    await vi.waitFor(async () => expect(await tailed.openSockets()).toBe(0), 5_000);
+    await eventually(async () => expect(await tailed.openSockets()).toBe(0));
     expect(tailed.closes.length).toBe(1);
     expect(tailed.tail.lane.writtenEvents + (tailed.closes[0]?.droppedEvents ?? 0)).toBe(count);
     expect(tailed.group.queuedBytes).toBe(0);
@@ -112,7 +114,7 @@ describe('a live tail', () => {
     tailed.response.pause();
     const count = await backlog(tailed, 1_000_000);
     tailed.response.destroy();
-    await vi.waitFor(() => expect(tailed.closes).toEqual([{ droppedEvents: expect.any(Number) as number, cut: undefined }]));
+    await eventually(() => expect(tailed.closes).toEqual([{ droppedEvents: expect.any(Number) as number, cut: undefined }]));
     expect(tailed.tail.lane.writtenEvents + (tailed.closes[0]?.droppedEvents ?? 0)).toBe(count);
     write(tailed, event('late'));
     tailed.tail.keepAlive();
@@ -130,10 +132,10 @@ describe('a live tail', () => {
     write(tailed, event('late'), event('late'));
     tailed.tail.keepAlive();
     tailed.response.resume();
-    await vi.waitFor(() => expect(tailed.isEnded()).toBe(true), 5_000);
+    await eventually(() => expect(tailed.isEnded()).toBe(true));
     expect(numbersIn(tailed.got()).length).toBe(count);
     expect(tailed.got()).toMatch(/\n\nretry: 1500\nevent: drain\ndata: \{"code":"DRAINING"\}\n\n$/);
     expect(tailed.got()).not.toContain('late');
-    await vi.waitFor(() => expect(tailed.closes).toEqual([{ droppedEvents: 2, cut: undefined }]));
+    await eventually(() => expect(tailed.closes).toEqual([{ droppedEvents: 2, cut: undefined }]));
   });
 });

@@ -8,6 +8,8 @@ import { afterEach, describe, expect, it, vi } from 'vitest';
 import { compose, Door, LaneGroup, type Connection, type ConnectionClose, type ConnectionHandler } from './index.ts';
 
 const LIMITS: WireLimits = { ...DEFAULT_LIMITS, fragmentsMax: 8 };
+/** Waits for a condition; looks again every few milliseconds. */
+const eventually = <T>(check: () => T | Promise<T>, intervalMs = 10): Promise<T> => vi.waitFor(check, { timeout: 10_000, interval: intervalMs });
 const undo: (() => unknown)[] = [];
 afterEach(async () => {
   for (const step of undo.splice(0).reverse()) await step();
@@ -54,7 +56,7 @@ const request = (headers: Readonly<Record<string, string | undefined>> = {}, met
 async function join(port: number): Promise<RawPeer> {
   const peer = await connectTo(port);
   peer.socket.write(request());
-  await vi.waitFor(() => expect(peer.got().includes('\r\n\r\n')).toBe(true), { interval: 5 });
+  await eventually(() => expect(peer.got().includes('\r\n\r\n')).toBe(true), 5);
   expect(peer.got().toString('latin1')).toMatch(/^HTTP\/1\.1 101 [^]*s3pPLMBiTxaQ9kYGzzhZRbK\+xOo=/);
   const skip = peer.got().indexOf('\r\n\r\n') + 4;
   return { ...peer, got: () => peer.got().subarray(skip) };
@@ -95,7 +97,7 @@ describe('frames that come in pieces', () => {
     const payload = bytesOfLength(length);
     const bytes = Buffer.concat([frame({ payload }), frame({ payload })]);
     await feed(socket, bytes, Array.from(bytes, (_, at) => at));
-    await vi.waitFor(() => expect(frames.length).toBe(2));
+    await eventually(() => expect(frames.length).toBe(2));
     expect(frames.every((each) => each.equals(payload))).toBe(true);
   });
 
@@ -108,7 +110,7 @@ describe('frames that come in pieces', () => {
       fc.asyncProperty(fc.array(fc.nat(bytes.length), { maxLength: 30 }), fc.array(fc.nat(20), { maxLength: 5 }), async (anywhere, inHeader) => {
         frames.length = 0;
         await feed(socket, bytes, [...anywhere, ...inHeader]);
-        await vi.waitFor(() => expect(frames.length).toBe(1), { timeout: 3_000, interval: 1 });
+        await eventually(() => expect(frames.length).toBe(1), 1);
         expect(frames[0]?.equals(payload)).toBe(true);
       }),
       { numRuns: 8 },
@@ -123,8 +125,8 @@ describe('frames that come in pieces', () => {
     const euro = text('€');
     await feed(socket, Buffer.concat(fragments.flatMap((each, at) => [each, frame({ first: FIN | PING, payload: text(`${at}`) })])), [3, 11, 12, 40]);
     await feed(socket, Buffer.concat([frame({ first: TEXT, payload: euro.subarray(0, 2) }), frame({ first: FIN | CONTINUATION, payload: euro.subarray(2) })]), [7]);
-    await vi.waitFor(() => expect([frames.map(String), texts]).toEqual([['ITB-1101\n{"a":1}'], ['€']]));
-    await vi.waitFor(() => expect(got().equals(Buffer.concat(['0', '1', '2', '3'].map((each) => frame({ first: FIN | 10, payload: text(each), isMasked: false }))))).toBe(true));
+    await eventually(() => expect([frames.map(String), texts]).toEqual([['ITB-1101\n{"a":1}'], ['€']]));
+    await eventually(() => expect(got().equals(Buffer.concat(['0', '1', '2', '3'].map((each) => frame({ first: FIN | 10, payload: text(each), isMasked: false }))))).toBe(true));
   });
 
   it('are taken up to the bounds of size and fragments', async () => {
@@ -132,7 +134,7 @@ describe('frames that come in pieces', () => {
     const { socket } = await join(port);
     const payload = bytesOfLength(LIMITS.frameMaxBytes / 8);
     for (let at = 0; at < 8; at += 1) socket.write(frame({ first: (at === 7 ? FIN : 0) | (at === 0 ? BINARY : CONTINUATION), payload }));
-    await vi.waitFor(() => expect(frames.map(({ length }) => length)).toEqual([LIMITS.frameMaxBytes]), 3_000);
+    await eventually(() => expect(frames.map(({ length }) => length)).toEqual([LIMITS.frameMaxBytes]));
   });
 });
 
@@ -173,10 +175,10 @@ describe('a peer that breaks the rules', () => {
     const { socket, got, isEnded } = await join(port);
     socket.write(frame({ payload: text('A\n{}') }));
     socket.write(bytes);
-    await vi.waitFor(() => expect(got()).toEqual(frame({ first: FIN | CLOSE, payload: Uint8Array.of(code >> 8, code & 0xff), isMasked: false })));
-    await vi.waitFor(() => expect(isEnded()).toBe(true));
+    await eventually(() => expect(got()).toEqual(frame({ first: FIN | CLOSE, payload: Uint8Array.of(code >> 8, code & 0xff), isMasked: false })));
+    await eventually(() => expect(isEnded()).toBe(true));
     socket.end(frame({ payload: text('B\n{}') }));
-    await vi.waitFor(() => expect(closes).toEqual([{ code: 1006, reason: '', cause, droppedEvents: 0 }]));
+    await eventually(() => expect(closes).toEqual([{ code: 1006, reason: '', cause, droppedEvents: 0 }]));
     expect(frames.map(String)).toEqual(['A\n{}']);
   });
 
@@ -184,15 +186,15 @@ describe('a peer that breaks the rules', () => {
     const { port, closes, joined } = await openDoor();
     const { socket, got, isEnded } = await join(port);
     socket.write(frame({ first: FIN | 3 }));
-    await vi.waitFor(() => expect(got().length).toBe(4));
+    await eventually(() => expect(got().length).toBe(4));
     const { lane } = joined[0] as Connection;
     for (let count = 0; count < 3; count += 1) {
       lane.write(compose([{ bytes: Buffer.from('A\n{}'), roomEnd: 1, tagEnd: 1, fields: '', source: undefined, order: 0 }], lane.codec), 1);
       await turn();
     }
-    await vi.waitFor(() => expect(isEnded()).toBe(true));
+    await eventually(() => expect(isEnded()).toBe(true));
     socket.end();
-    await vi.waitFor(() => expect(closes).toEqual([{ code: 1006, reason: '', cause: 'FRAME_MALFORMED', droppedEvents: 3 }]));
+    await eventually(() => expect(closes).toEqual([{ code: 1006, reason: '', cause: 'FRAME_MALFORMED', droppedEvents: 3 }]));
     expect(got().length).toBe(4);
   });
 
@@ -200,9 +202,9 @@ describe('a peer that breaks the rules', () => {
     const { port, closes, openSockets } = await openDoor();
     const { socket, isEnded } = await join(port);
     socket.write(frame({ first: FIN | 3 }));
-    await vi.waitFor(() => expect(isEnded()).toBe(true));
-    await vi.waitFor(() => expect(closes.length).toBe(1), 5_000);
-    await vi.waitFor(async () => expect(await openSockets()).toBe(0));
+    await eventually(() => expect(isEnded()).toBe(true));
+    await eventually(() => expect(closes.length).toBe(1));
+    await eventually(async () => expect(await openSockets()).toBe(0));
   });
 });
 
@@ -219,7 +221,7 @@ describe('a handshake that is none', () => {
     const { port, refused, joined, openSockets } = await openDoor();
     const { socket, got, isEnded } = await connectTo(port);
     socket.write(bytes);
-    await vi.waitFor(() => expect(isEnded()).toBe(true));
+    await eventually(() => expect(isEnded()).toBe(true));
     const [head, body] = got().toString().split('\r\n\r\n');
     expect(head).toMatch(/^HTTP\/1\.1 400 Bad Request\r\n/);
     expect(head?.toLowerCase()).toContain('content-type: application/problem+json');
@@ -227,6 +229,6 @@ describe('a handshake that is none', () => {
     expect(JSON.parse(body ?? '')).toMatchObject({ status: 400, code: 'HANDSHAKE_INVALID', type: 'urn:carillon:error:HANDSHAKE_INVALID' });
     expect([refused, joined]).toEqual([['HANDSHAKE_INVALID'], []]);
     // The peer keeps its side open for as long as it likes; ours is gone.
-    await vi.waitFor(async () => expect(await openSockets()).toBe(0), 3_000);
+    await eventually(async () => expect(await openSockets()).toBe(0));
   });
 });

@@ -30,6 +30,10 @@ describe('the wait before a try', () => {
     expect([0, 0.25, 0.5, 0.75].map((random) => at(50, random))).toEqual([0, 250, 500, 750]);
   });
 
+  it('begins at its floor', () => {
+    expect([0, 0.5].map((random) => backoffMs(0, { firstMs: 100, capMs: 100, factor: 2, random: () => random }, 1_000))).toEqual([1_000, 1_050]);
+  });
+
   it('does not overflow after years of tries', () => {
     expect(backoffMs(Number.MAX_SAFE_INTEGER, { firstMs: 5_000, capMs: 120_000, factor: 10, random: () => 0.5 })).toBe(60_000);
   });

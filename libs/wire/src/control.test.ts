@@ -66,6 +66,7 @@ describe('reading a text frame', () => {
     expect(parseControl(text('é'.repeat(23)), limits)).toMatchObject({ code: 'CONTROL_TOO_LARGE' });
     expect(parseControl(text('階'.repeat(16)), limits)).toMatchObject({ code: 'CONTROL_TOO_LARGE' });
     expect(parseSubscriptionChange(`{"rooms":["${'階'.repeat(20)}"]}`, limits)).toMatchObject({ code: 'CONTROL_TOO_LARGE' });
+    expect(parseControl(text('階'.repeat(80)), { ...limits, controlMaxBytes: 200 })).toMatchObject({ code: 'CONTROL_TOO_LARGE' });
   });
 });
 
