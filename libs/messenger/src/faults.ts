@@ -1,5 +1,4 @@
 import { CarillonError } from '@carillon/wire';
-import { detailOf } from './hub-error.ts';
 import { Listeners } from './listeners.ts';
 import type { LastError } from './messenger.ts';
 
@@ -21,7 +20,7 @@ export class Faults {
   readonly report = (error: Error): void => {
     const at = this.#now();
     this.#last = error instanceof CarillonError
-      ? { code: error.code, detail: detailOf(error), at }
+      ? { code: error.code, detail: error.detail ?? error.message, at }
       : { code: 'CALLBACK_FAILED', detail: `a callback threw: ${error.message}`, at };
     // A listener of errors that throws has nobody left to tell.
     this.listeners.emit(error, () => undefined);

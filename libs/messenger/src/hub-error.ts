@@ -1,4 +1,4 @@
-import { CarillonError, ERRORS, parseControl, type ErrorCode } from '@carillon/wire';
+import { CarillonError, isErrorCode, parseControl } from '@carillon/wire';
 
 /**
  * What a text frame of the hub complains of: `{"op":"error","code":…,"detail":…}`. Every other text frame, of a later
@@ -9,11 +9,5 @@ export function readHubError(text: string): CarillonError | undefined {
   if (!parsed.ok || parsed.frame.op !== 'error') return undefined;
   const { code, detail } = parsed.frame;
   // A later hub may have codes that this catalogue does not know.
-  return Object.hasOwn(ERRORS, code) ? new CarillonError(code, detail) : new CarillonError('INTERNAL', detail === undefined ? String(code) : `${code}: ${detail}`);
-}
-
-/** The detail of an error, without the title that its message begins with. */
-export function detailOf(error: Error & { readonly code: ErrorCode }): string {
-  const { title } = ERRORS[error.code];
-  return error.message.startsWith(`${title}: `) ? error.message.slice(title.length + 2) : error.message;
+  return isErrorCode(code) ? new CarillonError(code, detail) : new CarillonError('INTERNAL', detail === undefined ? code : `${code}: ${detail}`);
 }

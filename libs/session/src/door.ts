@@ -88,7 +88,9 @@ export function refuseUpgrade(stream: Duplex, code: ErrorCode, detail?: string):
     return;
   }
   stream.end(
-    `HTTP/1.1 ${status} ${STATUS_CODES[status] ?? ''}\r\nConnection: close\r\nContent-Type: application/problem+json\r\n` +
+    `HTTP/1.1 ${status} ${STATUS_CODES[status] ?? ''}\r\nConnection: close\r\n` +
+      // RFC 6455 §4.4: a peer of another version is told which one is spoken here.
+      `${code === 'HANDSHAKE_INVALID' || code === 'UPGRADE_REQUIRED' ? 'Sec-WebSocket-Version: 13\r\n' : ''}Content-Type: application/problem+json\r\n` +
       `Content-Length: ${Buffer.byteLength(body)}\r\n\r\n${body}`,
   );
 }

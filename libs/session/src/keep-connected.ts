@@ -33,6 +33,9 @@ export interface ConnectionEnded {
   readonly code: string | undefined;
 }
 
+/** A peer may ask for this much patience and no more. */
+const HINT_MAX_MS = 300_000;
+
 /** Runs until the signal aborts; then closes what is open with 1001. */
 export async function keepConnected(options: KeepConnectedOptions): Promise<void> {
   const { signal } = options;
@@ -56,7 +59,7 @@ export async function keepConnected(options: KeepConnectedOptions): Promise<void
       const close = await whileOpen(dialled, options, ended);
       if (performance.now() - upAtMs >= options.stableMs) attempt = 0;
       const said = parseCloseReason(close.reason);
-      floorMs = said.retryAfterMs ?? 0;
+      floorMs = Math.min(said.retryAfterMs ?? 0, HINT_MAX_MS);
       why = { reason: `closed with ${close.code}${close.reason === '' ? '' : ` ${close.reason}`}`, code: said.code };
     } else {
       why = { reason: dialled.reason, code: dialled.code };

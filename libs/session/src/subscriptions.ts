@@ -8,6 +8,8 @@ import type { Lane } from './lane.ts';
  * a route until a subscription that concerns it changes. A lane that several of its patterns lead to is in a route once.
  */
 const ROUTES_MAX = 16_384;
+/** Lanes that all kept routes name together, 8 bytes each: rooms are a publisher's to invent, and `*` is in every one. */
+const ROUTE_LANES_MAX = 1_048_576;
 
 export interface InterestListener {
   /** The first subscription to a pattern came. */
@@ -20,6 +22,7 @@ export class Subscriptions {
   readonly #exact = new Map<string, Set<Lane>>();
   readonly #patterns = new Map<string, Set<Lane>>();
   readonly #routes = new Map<string, Route>();
+  #routeLanes = 0;
   readonly #interest: InterestListener | undefined;
 
   constructor(interest?: InterestListener) {
@@ -67,14 +70,24 @@ export class Subscriptions {
     const route = createRoute([...lanes]);
     // Publishers may name any number of rooms: start over rather than grow. A dropped route with pending events
     // is still held by the batch writer and delivers them.
-    if (this.#routes.size >= ROUTES_MAX) this.#routes.clear();
+    if (this.#routes.size >= ROUTES_MAX || this.#routeLanes + lanes.size > ROUTE_LANES_MAX) this.#clear();
     this.#routes.set(room, route);
+    this.#routeLanes += lanes.size;
     return route;
   }
 
   #forget(pattern: string): void {
-    if (isExactPattern(pattern)) this.#routes.delete(pattern);
-    // Thousands of clients that restore their patterns at once pay for one walk, not for one each.
-    else this.#routes.clear();
+    if (!isExactPattern(pattern)) {
+      // Thousands of clients that restore their patterns at once pay for one walk, not for one each.
+      this.#clear();
+      return;
+    }
+    this.#routeLanes -= this.#routes.get(pattern)?.lanes.length ?? 0;
+    this.#routes.delete(pattern);
+  }
+
+  #clear(): void {
+    this.#routes.clear();
+    this.#routeLanes = 0;
   }
 }

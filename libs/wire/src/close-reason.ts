@@ -1,4 +1,4 @@
-import { ERRORS, type ErrorCode } from './errors.ts';
+import { isErrorCode, type ErrorCode } from './errors.ts';
 
 /**
  * What a close frame says besides its number, in at most 123 bytes (RFC 6455 §5.5): `CODE`, or `CODE retry-after-ms=N`
@@ -19,8 +19,8 @@ export function formatCloseReason(code: ErrorCode, retryAfterMs?: number): strin
 export function parseCloseReason(text: string): CloseReason {
   const match = REASON.exec(text);
   const code = match?.[1];
-  if (code === undefined || !Object.hasOwn(ERRORS, code)) return { code: undefined, retryAfterMs: undefined };
-  return { code: code as ErrorCode, retryAfterMs: match?.[2] === undefined ? undefined : Number(match[2]) };
+  if (code === undefined || !isErrorCode(code)) return { code: undefined, retryAfterMs: undefined };
+  return { code, retryAfterMs: match?.[2] === undefined ? undefined : Number(match[2]) };
 }
 
 /** Whether a peer that was closed with this number should connect again. */

@@ -19,13 +19,13 @@ export type ControlFrame =
   | { readonly op: 'unsubscribe'; readonly request?: string; readonly rooms: readonly string[] }
   | { readonly op: 'subscribed'; readonly request?: string; readonly rooms: readonly string[] }
   | { readonly op: 'published'; readonly id: string; readonly seq?: number; readonly class: 'live' | 'stored' | 'replicated' }
-  | { readonly op: 'error'; readonly code: ErrorCode; readonly detail?: string; readonly request?: string }
+  | { readonly op: 'error'; /** Of the catalogue, or of a newer one. */ readonly code: string; readonly detail?: string; readonly request?: string }
   | { readonly op: 'gap'; readonly room: string; readonly from: number; readonly to: number }
   | { readonly op: 'ack' | 'nack' | 'defer' | 'discard'; readonly room: string; readonly seq: number; readonly delayMs?: number }
   | { readonly op: 'history'; readonly request: string; readonly room: string; readonly before?: number; readonly max: number }
   | { readonly op: 'presence'; readonly room: string; readonly joined?: readonly string[]; readonly left?: readonly string[] }
   | { readonly op: 'drain'; readonly afterMs: number }
-  | { readonly op: 'bye'; readonly code?: ErrorCode };
+  | { readonly op: 'bye'; readonly code?: string };
 
 /** Where a subscription starts: after a sequence, at a time (ms since 1970), or with the last n events. */
 export type Since = { readonly seq: number } | { readonly at: number } | { readonly last: number };

@@ -81,14 +81,21 @@ export const ERRORS = {
 
 export type ErrorCode = keyof typeof ERRORS;
 
+/** Tells a code of this catalogue from other text, e.g. a newer peer's code. */
+export function isErrorCode(text: string): text is ErrorCode {
+  return Object.hasOwn(ERRORS, text);
+}
+
 /** A refusal with its catalogue code; `detail` says what was wrong this time and never holds a secret. */
 export class CarillonError extends Error {
   readonly code: ErrorCode;
+  readonly detail: string | undefined;
 
   constructor(code: ErrorCode, detail?: string, options?: ErrorOptions) {
     super(detail === undefined ? ERRORS[code].title : `${ERRORS[code].title}: ${detail}`, options);
     this.name = 'CarillonError';
     this.code = code;
+    this.detail = detail;
   }
 
   get kind(): ErrorKind {
