@@ -147,7 +147,7 @@ const SSE_END = Buffer.from('\n\n');
 export function compose(events: readonly OutboundEvent[], codec: Codec): Buffer {
   let size = 0;
   for (const event of events) size += codec.size(event);
-  const target = Buffer.allocUnsafeSlow(size);
+  const target = Buffer.allocUnsafe(size);
   let at = 0;
   for (const event of events) at = codec.write(event, target, at);
   return target;

@@ -30,7 +30,20 @@ const FRAME_MAX_BYTES = 524_288;
 const LOAD = { subscribers: 10, eventsPerSecond: 1_000 };
 const SLOW_BYTES_PER_SECOND = 1_024;
 
-export async function measureSlowPeers({ seconds, eventBytes }: { readonly seconds: number; readonly eventBytes: number }): Promise<SlowPeersResult> {
+/** Odd, for a median. */
+const ROUNDS = 3;
+
+/** Several rounds, each on a hub of its own; the one with the median difference, and what any round has lost. */
+export async function measureSlowPeers(options: { readonly seconds: number; readonly eventBytes: number }): Promise<SlowPeersResult> {
+  const rounds: SlowPeersResult[] = [];
+  for (let round = 0; round < ROUNDS; round += 1) rounds.push(await measureRound(options));
+  const more = ({ p99WithMs, p99WithoutMs }: SlowPeersResult): number => p99WithMs - p99WithoutMs;
+  const median = rounds.sort((left, right) => more(left) - more(right))[Math.floor(ROUNDS / 2)] as SlowPeersResult;
+  const most = (figure: 'lost' | 'queuedMaxBytes'): number => Math.max(...rounds.map((round) => round[figure]));
+  return { ...median, lost: most('lost'), queuedMaxBytes: most('queuedMaxBytes'), cut: Math.min(...rounds.map(({ cut }) => cut)) };
+}
+
+async function measureRound({ seconds, eventBytes }: { readonly seconds: number; readonly eventBytes: number }): Promise<SlowPeersResult> {
   const subject = await startHubSubject({ CARILLON_HUB_LANE_MAX_BYTES: `${LANE_MAX_BYTES}`, CARILLON_HUB_FRAME_MAX_BYTES: `${FRAME_MAX_BYTES}`, CARILLON_HUB_WRITE_TIMEOUT_MS: '3000' });
   try {
     await measureRate(subject, { ...LOAD, seconds: 2, eventBytes });
