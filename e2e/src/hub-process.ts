@@ -28,6 +28,13 @@ export class HubProcess {
     return hub;
   }
 
+  /** Starts a hub that is not going to be ready; waits until it is alive. */
+  static async startUnready(name: string, { env = {} }: HubProcessOptions = {}): Promise<HubProcess> {
+    const hub = new HubProcess(name, { port: await freePort(), adminPort: await freePort() }, env);
+    await hub.#launch('/livez');
+    return hub;
+  }
+
   get url(): string {
     return `ws://127.0.0.1:${this.port}`;
   }
@@ -43,6 +50,10 @@ export class HubProcess {
 
   /** Starts it again on its ports; resolves when /readyz says so. */
   async start(): Promise<void> {
+    await this.#launch('/readyz');
+  }
+
+  async #launch(readyPath: string): Promise<void> {
     this.#service = await spawnService({
       command: 'apps/hub/src/main.ts',
       env: {
@@ -52,7 +63,7 @@ export class HubProcess {
         CARILLON_LOG_LEVEL: 'warn',
         ...this.#env,
       },
-      readyWhen: `http://127.0.0.1:${this.adminPort}/readyz`,
+      readyWhen: `http://127.0.0.1:${this.adminPort}${readyPath}`,
     });
   }
 

@@ -37,6 +37,7 @@ export interface ClusterOptions {
   readonly bus: Bus;
   readonly router: Router;
   readonly counts: HubCounts;
+  /** Of frames between hubs. */
   readonly limits: WireLimits;
   readonly log: Logger;
   /** Runs a function at the end of the current turn; `setImmediate` in a process. */
@@ -58,8 +59,6 @@ interface Arrival {
 export class Cluster implements ClusterDoor {
   readonly interest: ClusterInterest;
   readonly #options: ClusterOptions;
-  /** A frame here is a v1 frame and an id. */
-  readonly #limits: WireLimits;
   readonly #pending = new Map<string, Pending>();
   #owed: readonly BusSubscription[] = [];
   #scheduled = false;
@@ -68,13 +67,12 @@ export class Cluster implements ClusterDoor {
 
   constructor(options: ClusterOptions) {
     this.#options = options;
-    this.#limits = { ...options.limits, frameMaxBytes: options.limits.frameMaxBytes + options.limits.tagLineMaxBytes };
     this.interest = new ClusterInterest(options.bus, { prefix: `${PREFIX}.*`, deliver: (delivery) => this.#arrived(delivery) });
   }
 
   /** Whether the largest frame this hub takes fits a message of the bus. */
   get takesLargestFrame(): boolean {
-    return this.#limits.frameMaxBytes + ENVELOPE_BYTES + FRAME_OVERHEAD_BYTES <= this.#options.bus.payloadMaxBytes;
+    return this.#options.limits.frameMaxBytes + ENVELOPE_BYTES + FRAME_OVERHEAD_BYTES <= this.#options.bus.payloadMaxBytes;
   }
 
   present(links: number, repeaters: number): void {
@@ -157,7 +155,7 @@ export class Cluster implements ClusterDoor {
     if (frames === undefined) this.#options.counts.refuse('FRAME_MALFORMED');
     const arrivals: Arrival[] = [];
     for (const bytes of frames ?? []) {
-      const frame = parseFrame(bytes, 2, this.#limits);
+      const frame = parseFrame(bytes, 2, this.#options.limits);
       if (!frame.ok || frame.fields.id === undefined) {
         this.#options.counts.refuse(frame.ok ? 'TAG_LINE_INVALID' : frame.code);
         continue;

@@ -2,6 +2,8 @@ import { bytes, commaList, commonSettings, durationMs, integer, listenAddress, l
 import { DEFAULT_LIMITS } from '@carillon/wire';
 import { z } from 'zod';
 
+import { parseLinkAddress } from './link-address.ts';
+
 /** Everything a hub can be told. The only file of this app that knows environment names. */
 export const hubSettings = {
   listen: setting({ env: 'CARILLON_HUB_LISTEN', schema: listenAddress, default: '127.0.0.1:7100', help: 'Where peers connect. There are no access keys yet: anything but loopback is open to whoever reaches it.' }),
@@ -46,9 +48,14 @@ export function loadHubConfig(env: Environment): ConfigResult<typeof hubSettings
 }
 
 /** What single settings cannot say about themselves. */
-export function hubConfigProblems({ limits, timing }: HubConfig): { readonly env: string; readonly message: string }[] {
+export function hubConfigProblems({ limits, links, timing }: HubConfig): { readonly env: string; readonly message: string }[] {
   const problems = [];
   if (limits.laneMaxBytes < limits.frameMaxBytes) problems.push({ env: hubSettings.limits.laneMaxBytes.env, message: 'must be at least CARILLON_HUB_FRAME_MAX_BYTES' });
   if (timing.comeBackMaxMs < timing.comeBackMinMs) problems.push({ env: hubSettings.timing.comeBackMaxMs.env, message: 'must be at least CARILLON_HUB_COME_BACK_MIN_MS' });
+  const addresses = links.map(parseLinkAddress);
+  for (const [at, address] of addresses.entries()) if (!address.ok) problems.push({ env: hubSettings.links.env, message: `is wrong at number ${at + 1}: ${address.fault}` });
+  const urls = addresses.flatMap((address) => (address.ok ? [address.url] : []));
+  if (new Set(urls).size < urls.length) problems.push({ env: hubSettings.links.env, message: 'has an address twice' });
+  if (links.length > limits.linksMax) problems.push({ env: hubSettings.links.env, message: 'has more addresses than CARILLON_HUB_LINKS_MAX' });
   return problems;
 }

@@ -2,7 +2,7 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 
 import { LOG_LEVELS, readBody, sendRefusal, type Logger, type LogLevel } from '@carillon/runtime';
 import { readRoomEvent } from '@carillon/schemas';
-import { CarillonError, encodeFrame, ERRORS, patternFault, type ErrorCode, type WireLimits } from '@carillon/wire';
+import { CarillonError, encodeFrame, patternFault, roomFault, type ErrorCode, type WireLimits } from '@carillon/wire';
 
 import type { HubCounts } from './counts.ts';
 import type { Links } from './links.ts';
@@ -47,7 +47,7 @@ const ROUTES: readonly { readonly path: RegExp; readonly methods: Readonly<Recor
   { path: /^\/health$/, methods: { GET: (options, { res }) => sendJson(res, options.isDraining() ? 'draining' : 'healthy') } },
   { path: /^\/log-level$/, methods: { GET: (options, { res }) => sendJson(res, { 'log-level': options.log.level }) } },
   { path: /^\/log-level\/([^/]+)$/, methods: { PUT: putLogLevel } },
-  { path: /^\/connect\/[^/]+$/, methods: { GET: (options, { res }) => refuse(options, res, 'UPGRADE_REQUIRED') } },
+  { path: /^\/connect\/[^/]+$/, methods: { GET: refuseWithoutUpgrade } },
 ];
 
 /** Answers one request. */
@@ -71,7 +71,7 @@ export async function answerHttp(options: HttpOptions, req: IncomingMessage, res
     if (options.pages?.(req, res, path) !== true) refuse(options, res, 'ROUTE_NOT_FOUND');
   } catch (error) {
     if (error instanceof CarillonError) {
-      refuse(options, res, error.code, error.message.slice(ERRORS[error.code].title.length + 2));
+      refuse(options, res, error.code, error.detail);
       return;
     }
     options.log.error({ error, path: path.slice(0, 128) }, 'request failed');
@@ -96,8 +96,12 @@ function sendJson(res: ServerResponse, value: unknown, status = 200): void {
 function refuse({ counts }: HttpOptions, res: ServerResponse, code: ErrorCode, detail?: string): void {
   counts.refuse(code);
   // A body that is not going to be read must not keep the connection.
-  if (!res.req.complete) res.setHeader('connection', 'close');
+  if (hasBody(res.req) && !res.req.complete) res.setHeader('connection', 'close');
   sendRefusal(res, code, detail === undefined || detail === '' ? {} : { detail });
+}
+
+function hasBody({ headers }: IncomingMessage): boolean {
+  return headers['transfer-encoding'] !== undefined || (headers['content-length'] ?? '0') !== '0';
 }
 
 async function postEvent(options: HttpOptions, { req, res }: Call): Promise<void> {
@@ -110,6 +114,11 @@ async function postEvent(options: HttpOptions, { req, res }: Call): Promise<void
   if (!read.ok) {
     options.counts.refuse(read.code);
     sendRefusal(res, read.code, { detail: read.detail, ...(read.errors.length === 0 ? {} : { errors: read.errors }) });
+    return;
+  }
+  const fault = roomFault(read.room, options.limits.roomMaxBytes);
+  if (fault !== undefined) {
+    refuse(options, res, 'ROOM_NAME_INVALID', `affected-room.roomID is ${fault}`);
     return;
   }
   const frame = Buffer.from(encodeFrame(read.room, body.bytes).buffer);
@@ -136,6 +145,13 @@ async function deleteInterconnect(options: HttpOptions, { res, args: [address = 
   await options.links.remove(address);
   res.writeHead(204);
   res.end();
+}
+
+/** A 426 says what to upgrade to (RFC 9110 §15.5.22). */
+function refuseWithoutUpgrade(options: HttpOptions, { res }: Call): void {
+  res.setHeader('upgrade', 'websocket');
+  res.setHeader('connection', 'upgrade');
+  refuse(options, res, 'UPGRADE_REQUIRED');
 }
 
 function putLogLevel(options: HttpOptions, { res, args: [level = ''] }: Call): void {

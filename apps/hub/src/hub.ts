@@ -46,6 +46,8 @@ const HTTP_SOCKETS_MAX = 1_024;
 export async function startHub({ config, version, bus, pages }: HubOptions, context: ProcessContext): Promise<Hub> {
   const { log, health, signal } = context;
   const limits: WireLimits = { ...DEFAULT_LIMITS, ...config.limits };
+  // Between hubs a frame carries its id: the largest that a peer may send must still pass.
+  const linkLimits: WireLimits = { ...limits, frameMaxBytes: limits.frameMaxBytes + limits.tagLineMaxBytes };
   const hubId = randomBytes(8).toString('hex');
   const name = config.name ?? hostname();
   const startedAtMs = Date.now();
@@ -61,16 +63,17 @@ export async function startHub({ config, version, bus, pages }: HubOptions, cont
     removed: (pattern) => cluster?.interest.remove(pattern),
   });
   const nextId = createEventIds({ now: Date.now, random40: () => randomBytes(5).readUIntBE(0, 5) });
-  const router = new Router({ writer, subscriptions, counts, recentIds: new RecentIds(RECENT_IDS_GENERATION), nextId, inRoom: config.roomSystem !== undefined });
-  const cluster = bus === undefined ? undefined : new Cluster({ bus, router, counts, limits, log, schedule: setImmediate });
+  const router = new Router({ writer, subscriptions, counts, recentIds: new RecentIds(RECENT_IDS_GENERATION), forwardedIds: new RecentIds(RECENT_IDS_GENERATION), nextId, inRoom: config.roomSystem !== undefined });
+  const cluster = bus === undefined ? undefined : new Cluster({ bus, router, counts, limits: linkLimits, log, schedule: setImmediate });
   if (cluster !== undefined) router.joinCluster(cluster);
 
   const doorOptions = { limits, laneMaxBytes: config.limits.laneMaxBytes, group, ticks: heartbeat.ticks };
-  const peers = new Peers({ router, subscriptions, counts, heartbeat, limits, log });
+  const linkDoorOptions = { ...doorOptions, limits: linkLimits };
+  const peers = new Peers({ router, subscriptions, counts, heartbeat, limits, linkLimits, log });
   const tails = new LiveTails({ subscriptions, router, counts, group, laneMaxBytes: config.limits.laneMaxBytes });
   const claims = bus === undefined ? undefined : new LinkClaims(hubId);
   const links = new Links({
-    hubId, peers, ...(claims === undefined ? {} : { claims }), door: doorOptions, linksMax: config.limits.linksMax, log,
+    hubId, peers, ...(claims === undefined ? {} : { claims }), door: linkDoorOptions, linksMax: config.limits.linksMax, log,
     handshakeTimeoutMs: config.timing.handshakeTimeoutMs,
     retry: { firstMs: config.timing.linkRetryFirstMs, capMs: config.timing.linkRetryCapMs },
   });
@@ -82,10 +85,14 @@ export async function startHub({ config, version, bus, pages }: HubOptions, cont
   };
   const http = { router, counts, limits, links, tails, log, isDraining, isFull, status: () => hubStatus(statusSources, Date.now()), ...(pages === undefined ? {} : { pages }) };
   const isOriginAllowed = originCheck(config.allowedOrigins);
-  const upgrade = { hubId, door: new Door(doorOptions), peers, counts, isOriginAllowed, isDraining, isFull };
+  const door = new Door(doorOptions);
+  const upgrade = { hubId, doors: { messenger: door, repeater: door, hub: new Door(linkDoorOptions) }, peers, counts, isOriginAllowed, isDraining, isFull };
 
   const server = createHubServer(config, counts);
+  const requests = new Set<ServerResponse>();
   server.on('request', (req, res) => {
+    requests.add(res);
+    res.once('close', () => requests.delete(res));
     if (isOriginAllowed(req)) void answerHttp(http, req, res);
     else {
       counts.refuse('ORIGIN_REFUSED');
@@ -104,20 +111,19 @@ export async function startHub({ config, version, bus, pages }: HubOptions, cont
   }
 
   const beacon = bus === undefined || claims === undefined ? undefined : startClaimBeacon(bus, claims, hubId);
-  const address = await listen(server, config.listen);
-  heartbeat.start();
   const comeBackMs = (): number => config.timing.comeBackMinMs + Math.random() * (config.timing.comeBackMaxMs - config.timing.comeBackMinMs);
   context.add({
     name: 'hub',
     drain: async () => {
       server.close();
+      // What has been taken leaves before anything closes.
+      writer.flush();
       await links.close();
       tails.drain(comeBackMs);
-      writer.flush();
-      cluster?.flush();
       const closing = [...peers.connections()];
       for (const connection of closing) connection.refuse('DRAINING', comeBackMs());
-      await Promise.all(closing.map((connection) => connection.gone));
+      await Promise.all([...closing.map((connection) => connection.gone), ...[...requests].map((response) => new Promise((resolve) => response.once('close', resolve)))]);
+      cluster?.flush();
     },
     stop: async () => {
       heartbeat.stop();
@@ -129,6 +135,8 @@ export async function startHub({ config, version, bus, pages }: HubOptions, cont
       await bus?.close();
     },
   });
+  const address = await listen(server, config.listen);
+  heartbeat.start();
   for (const link of config.links) links.keep(link);
   log.info({ address: formatAddress(address), hub: hubId, called: name, cluster: clusterState() }, 'hub listens');
   if (!isLoopback(address.host)) log.warn({ address: formatAddress(address) }, 'there are no access keys yet: whoever reaches this address can send and receive everything');

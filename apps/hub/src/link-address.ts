@@ -8,12 +8,17 @@ const DEFAULT_PORT = '7100';
 const LINK_PATH = '/connect/hub';
 const ADDRESS_MAX_CHARACTERS = 512;
 const HAS_SCHEME = /^[a-z][a-z0-9+.-]*:\/\//i;
+/** A URL hides a port that is its scheme's default. */
+const NAMES_PORT = /:\d+$/;
 
 export function parseLinkAddress(address: string): LinkAddress {
   if (address === '' || address.length > ADDRESS_MAX_CHARACTERS) return { ok: false, fault: 'empty or too long' };
   if (/[\s\\]/.test(address) || hasControlCharacter(address)) return { ok: false, fault: 'white space, a backslash or a control character' };
   const bare = !HAS_SCHEME.test(address);
-  if (bare && /[/?#@]/.test(address)) return { ok: false, fault: 'not a host or host:port' };
+  if (bare && address.includes('/')) return { ok: false, fault: 'not a host or host:port' };
+  const authority = address.replace(HAS_SCHEME, '').split('/', 1)[0] ?? '';
+  // By the text, not by the URL: an empty query or an empty user would be an address of its own for the same hub.
+  if (authority.includes('@') || /[?#]/.test(address)) return { ok: false, fault: 'credentials, query or fragment' };
   let url: URL;
   try {
     url = new URL(bare ? `ws://${address}` : address);
@@ -21,9 +26,8 @@ export function parseLinkAddress(address: string): LinkAddress {
     return { ok: false, fault: 'not a host, host:port or URL' };
   }
   if (url.protocol !== 'ws:' && url.protocol !== 'wss:') return { ok: false, fault: 'only ws: and wss: URLs' };
-  if (url.username !== '' || url.password !== '' || url.search !== '' || url.hash !== '') return { ok: false, fault: 'credentials, query or fragment' };
-  if (url.hostname === '' || /(^|:)0$/.test(address)) return { ok: false, fault: 'no host or port 0' };
-  if (url.port === '' && bare && !/:80$/.test(address)) url.port = DEFAULT_PORT;
+  if (url.hostname === '' || url.port === '0') return { ok: false, fault: 'no host or port 0' };
+  if (bare && !NAMES_PORT.test(authority)) url.port = DEFAULT_PORT;
   if (url.pathname === '/') url.pathname = LINK_PATH;
   return { ok: true, url: url.href };
 }

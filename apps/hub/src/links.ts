@@ -80,11 +80,13 @@ export class Links {
    */
   async add(address: string): Promise<LinkStatus> {
     const link = this.#register(address);
+    const before = new Set(this.#options.peers.hubs.keys());
     const refusal = await new Promise<CarillonError | undefined>((resolve) => {
       this.#keep(link, {
-        up: () => resolve(this.#isLinked(link) ? new CarillonError('LINK_EXISTS', `${link.url} is hub ${link.hub}`) : undefined),
+        up: () => resolve(this.#isLinked(link, before) ? new CarillonError('LINK_EXISTS', `${link.url} is hub ${link.hub}`) : undefined),
         down: ({ reason, code }) => resolve(code === 'LINK_TO_SELF' ? new CarillonError('LINK_TO_SELF', link.url) : new CarillonError('LINK_UNREACHABLE', `${link.url}: ${reason}`)),
       });
+      void link.loop.then(() => resolve(new CarillonError('LINK_UNREACHABLE', `${link.url}: dropped before it was up`)));
     });
     if (refusal !== undefined) {
       await this.#drop(link);
@@ -112,7 +114,7 @@ export class Links {
   }
 
   async #drop(link: Link): Promise<void> {
-    this.#links.delete(link.url);
+    if (this.#links.get(link.url) === link) this.#links.delete(link.url);
     link.abort.abort();
     await link.loop;
   }
@@ -127,9 +129,14 @@ export class Links {
     return link;
   }
 
-  /** Whether the hub that a link leads to is linked another way. */
-  #isLinked({ hub, connection }: Link): boolean {
-    return hub !== undefined && [...this.#options.peers.hubs.values()].some((peer) => peer.id === hub && peer.connection !== connection);
+  /**
+   * Whether the hub that a link leads to is linked another way: by another link of ours, or by one of theirs that was
+   * there `before`. One of theirs that came meanwhile does not count, or two hubs that dial each other would both refuse.
+   */
+  #isLinked({ hub, connection }: Link, before: ReadonlySet<Connection>): boolean {
+    if (hub === undefined) return false;
+    const ours = new Set([...this.#links.values()].map((link) => link.connection));
+    return [...this.#options.peers.hubs.values()].some((peer) => peer.id === hub && peer.connection !== connection && (before.has(peer.connection) || ours.has(peer.connection)));
   }
 
   #keep(link: Link, first: { readonly up: () => void; readonly down: (ended: ConnectionEnded) => void }): void {

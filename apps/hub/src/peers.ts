@@ -18,6 +18,8 @@ export interface PeerOptions {
   readonly counts: HubCounts;
   readonly heartbeat: Heartbeat;
   readonly limits: WireLimits;
+  /** Of frames between hubs, which carry an id. */
+  readonly linkLimits: WireLimits;
   readonly log: Logger;
 }
 
@@ -142,12 +144,12 @@ export class Peers {
   }
 
   #fromHub(connection: Connection, bytes: Buffer): void {
-    const { limits, counts, router } = this.#options;
+    const { linkLimits, counts, router } = this.#options;
     if (this.#standby.has(connection)) {
       counts.drop('duplicate', 1);
       return;
     }
-    const frame = parseFrame(bytes, connection.version, limits);
+    const frame = parseFrame(bytes, connection.version, linkLimits);
     if (!frame.ok) {
       this.#tell(connection, frame.code, frame.detail);
       return;

@@ -32,6 +32,8 @@ export interface RouterOptions {
   readonly subscriptions: Subscriptions;
   readonly counts: HubCounts;
   readonly recentIds: RecentIds;
+  /** Ids of cluster events that went to the links of this hub. */
+  readonly forwardedIds: RecentIds;
   readonly nextId: () => string;
   /** The hub stands in a room: repeater frames go to no other hub. */
   readonly inRoom: boolean;
@@ -112,11 +114,12 @@ export class Router {
 
   /** From another hub of the cluster. */
   fromCluster(room: string, origin: Origin, event: OutboundEvent, id: string): void {
-    if (!this.#isNew(id)) return;
     event.fields = `\tid=${id}`;
-    this.#toMessengers(room, event);
-    if (origin === 'hub' || (origin === 'repeater' && this.#options.inRoom)) return;
-    this.#toLinks(event);
+    if (this.#isNew(id)) this.#toMessengers(room, event);
+    if (this.links === 0 || origin === 'hub' || (origin === 'repeater' && this.#options.inRoom)) return;
+    // Not by whether it is new: where hubs of a cluster are linked too, it may have come over that link first, as an
+    // event that goes to no other link.
+    if (this.#options.forwardedIds.add(id)) this.#toLinks(event);
   }
 
   /** From another hub of the cluster that had no repeater for it; false when this one has none either. */

@@ -48,7 +48,7 @@ export function hubStatus(sources: StatusSources, nowMs: number): HubStatus {
   const cluster = sources.cluster();
   const mapping: Record<string, BufferStatus[]> = Object.create(null) as Record<string, BufferStatus[]>;
   const messengers = first(peers.messengers.values());
-  for (const peer of messengers) for (const pattern of first(peer.patterns)) (mapping[pattern] ??= []).push(lane(peer));
+  for (const [pattern, peer] of first(subscriptionsOf(messengers))) (mapping[pattern] ??= []).push(lane(peer));
   return {
     bin: 'carillon-hub',
     statuscode: cluster === 'away' ? 'sick' : 'healthy',
@@ -66,6 +66,10 @@ export function hubStatus(sources: StatusSources, nowMs: number): HubStatus {
       hub: { id: sources.hubId, name: sources.name, cluster, 'live-tails': sources.liveTails() },
     },
   };
+}
+
+function* subscriptionsOf(messengers: readonly Peer[]): Generator<readonly [string, Peer]> {
+  for (const peer of messengers) for (const pattern of peer.patterns) yield [pattern, peer];
 }
 
 function first<T>(items: Iterable<T>): T[] {

@@ -11,7 +11,7 @@ import type { PeerKind, Peers } from './peers.ts';
 /** Who may join, and as what. */
 export interface UpgradeOptions {
   readonly hubId: string;
-  readonly door: Door;
+  readonly doors: Readonly<Record<PeerKind, Door>>;
   readonly peers: Peers;
   readonly counts: HubCounts;
   readonly isOriginAllowed: (req: IncomingMessage) => boolean;
@@ -31,7 +31,7 @@ export function answerUpgrade(options: UpgradeOptions, req: IncomingMessage, str
     return;
   }
   const kind = kindOf(req) as PeerKind;
-  options.door.accept(req, stream, head, {
+  options.doors[kind].accept(req, stream, head, {
     handler: options.peers.handler(kind),
     offerV2: kind === 'hub',
     ...(kind === 'hub' ? { headers: { [HUB_ID_HEADER]: options.hubId } } : {}),

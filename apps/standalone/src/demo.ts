@@ -22,20 +22,26 @@ export interface DemoOptions {
 
 /** Starts the building; aborting the signal empties it. */
 export function startDemo(options: DemoOptions): { stop(): Promise<void> } {
+  const { signal } = options;
   const rooms = ROOMS.map((room) => startRoom(room, options));
-  return {
-    stop: async () => {
-      await Promise.all(rooms.map((stop) => stop()));
-    },
+  const stop = async (): Promise<void> => {
+    signal.removeEventListener('abort', onAbort);
+    await Promise.all(rooms.map((stopRoom) => stopRoom()));
   };
+  // One listener for the building: one for each of its twelve messengers would make Node warn of a leak.
+  const onAbort = (): void => void stop();
+  signal.addEventListener('abort', onAbort);
+  if (signal.aborted) onAbort();
+  return { stop };
 }
 
-function startRoom(room: string, { hubUrl, repeaterUrl, signal, random }: DemoOptions): () => Promise<void> {
-  const device = (name: string): Messenger => connect(`${repeaterUrl}/connect/${room}/${room}-${name}`, { signal });
+function startRoom(room: string, { hubUrl, repeaterUrl, random }: DemoOptions): () => Promise<void> {
+  const device = (name: string): Messenger => connect(`${repeaterUrl}/connect/${room}/${room}-${name}`);
   const panel = device('TP1');
   const display = device('D1');
-  const controller = connect(hubUrl, { signal });
+  const controller = connect(hubUrl);
   const timers = new Set<NodeJS.Timeout>();
+  let stopped = false;
   const say = (from: Messenger, name: string, key: string, value: string, tags: readonly string[]): void => {
     const event = roomEvent({ room, device: `${room}-${name}`, key, value, tags, user: USER, system: SYSTEM });
     from.publish(event).catch(() => undefined); // a demo has nobody to tell; the page shows what arrives
@@ -50,9 +56,10 @@ function startRoom(room: string, { hubUrl, repeaterUrl, signal, random }: DemoOp
     schedule(beat, HEARTBEAT_MS);
   };
   const schedule = (run: () => void, afterMs: number): void => {
+    if (stopped) return;
     const timer = setTimeout(() => {
       timers.delete(timer);
-      if (!signal.aborted) run();
+      run();
     }, afterMs);
     timers.add(timer);
   };
@@ -63,6 +70,7 @@ function startRoom(room: string, { hubUrl, repeaterUrl, signal, random }: DemoOp
   schedule(press, PRESS_MEAN_MS * random());
   schedule(beat, HEARTBEAT_MS * random());
   return async () => {
+    stopped = true;
     for (const timer of timers) clearTimeout(timer);
     await Promise.all([panel.close(), display.close(), controller.close()]);
   };

@@ -1,16 +1,18 @@
 import { formatAddress, isLoopback, type ListenAddress } from '@carillon/runtime';
 
+import { reachable } from './reachable.ts';
+
 /** What a person sees first: where things are, and one line each to hear and to send. */
 export function welcome({ hub, repeater, admin, demo }: { readonly hub: ListenAddress; readonly repeater: ListenAddress; readonly admin: ListenAddress; readonly demo: boolean }): string {
-  const at = formatAddress(hub);
-  const open = !isLoopback(hub.host);
+  const at = formatAddress(reachable(hub));
+  const open = [hub, repeater].some(({ host }) => !isLoopback(host));
   return `
 Carillon is running${demo ? ', with a simulated building (its devices are programs)' : ''}.
 
   page       http://${at}/
   hub        ws://${at}/connect/messenger
-  repeater   ws://${formatAddress(repeater)}/connect/ROOM/DEVICE
-  admin      http://${formatAddress(admin)}/metrics
+  repeater   ws://${formatAddress(reachable(repeater))}/connect/ROOM/DEVICE
+  admin      http://${formatAddress(reachable(admin))}/metrics
 
 Hear a room:
 

@@ -1,0 +1,38 @@
+import { describe, expect, it } from 'vitest';
+
+import { reachable } from './reachable.ts';
+import { welcome } from './welcome.ts';
+
+const loopback = { hub: { host: '127.0.0.1', port: 7100 }, repeater: { host: '127.0.0.1', port: 7101 }, admin: { host: '127.0.0.1', port: 7180 }, demo: false };
+
+describe('the welcome', () => {
+  it('says where everything is and what to try', () => {
+    const text = welcome(loopback);
+    for (const line of ['page       http://127.0.0.1:7100/', 'hub        ws://127.0.0.1:7100/connect/messenger', 'repeater   ws://127.0.0.1:7101/connect/ROOM/DEVICE', 'admin      http://127.0.0.1:7180/metrics', 'curl -N http://127.0.0.1:7100/rooms/ITB-1101/events', 'curl http://127.0.0.1:7100/event ']) {
+      expect(text).toContain(`  ${line}`);
+    }
+    expect(text).not.toContain('simulated');
+  });
+
+  it('says that only this machine is served', () => {
+    expect(welcome(loopback)).toContain('It listens on this machine only');
+  });
+
+  it.each(['hub', 'repeater'] as const)('warns when the %s is open to others, and gives addresses that work from here', (opened) => {
+    const text = welcome({ ...loopback, [opened]: { host: '0.0.0.0', port: 7_000 } });
+    expect(text).toContain('It listens beyond this machine and asks for no key');
+    expect(text).not.toContain('It listens on this machine only');
+    expect(text).not.toContain('0.0.0.0');
+    expect(text).toContain('ws://127.0.0.1:7000/connect/');
+  });
+
+  it('calls a simulated building simulated', () => {
+    expect(welcome({ ...loopback, demo: true })).toContain('with a simulated building (its devices are programs)');
+  });
+});
+
+describe('the address to dial', () => {
+  it.each([['0.0.0.0', '127.0.0.1'], ['::', '::1'], ['10.1.2.3', '10.1.2.3'], ['::1', '::1']])('of %s is %s', (host, dialled) => {
+    expect(reachable({ host, port: 1 })).toEqual({ host: dialled, port: 1 });
+  });
+});
