@@ -14,6 +14,7 @@ export const hubSettings = {
   allowedOrigins: setting({ env: 'CARILLON_HUB_ALLOWED_ORIGINS', schema: commaList, default: '', help: 'Origins whose pages may connect besides the hub\'s own, e.g. https://rooms.example.' }),
   cluster: {
     natsUrl: setting({ env: 'CARILLON_NATS_URL', schema: z.string().optional().transform((list) => (list === undefined || list === '' ? [] : list.split(',').map((url) => url.trim()))).pipe(z.array(urlOf(['nats:', 'tls:']))), secret: true, help: 'NATS servers (comma list) that make the hubs using them one cluster; unset: this hub stands alone.' }),
+    natsCredsFile: setting({ env: 'CARILLON_NATS_CREDS_FILE', schema: text({ max: 1_024 }).optional(), help: 'A NATS .creds file to log in with; a user and password, or a token, may stand in CARILLON_NATS_URL instead.' }),
     outboundMaxBytes: setting({ env: 'CARILLON_HUB_BUS_OUTBOUND_MAX_BYTES', schema: bytes({ min: 1_048_576 }), default: '64MiB', unit: 'bytes', help: 'What may wait for NATS to take it; more is dropped and counted.' }),
   },
   limits: {

@@ -1,6 +1,6 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 
-import { LOG_LEVELS, readBody, sendRefusal, type Logger, type LogLevel } from '@carillon/runtime';
+import { LOG_LEVELS, sendRefusal, type BodyReader, type Logger, type LogLevel } from '@carillon/runtime';
 import { readRoomEvent } from '@carillon/schemas';
 import { CarillonError, encodeFrame, patternFault, roomFault, type ErrorCode, type WireLimits } from '@carillon/wire';
 
@@ -20,6 +20,7 @@ export interface HttpOptions {
   readonly limits: WireLimits;
   readonly links: Links;
   readonly tails: LiveTails;
+  readonly bodies: BodyReader;
   readonly log: Logger;
   readonly status: () => HubStatus;
   readonly isDraining: () => boolean;
@@ -104,10 +105,13 @@ function hasBody({ headers }: IncomingMessage): boolean {
   return headers['transfer-encoding'] !== undefined || (headers['content-length'] ?? '0') !== '0';
 }
 
+const BODY_REFUSALS: Readonly<Record<'too-large' | 'too-many' | 'gone', ErrorCode>> = { 'too-large': 'BODY_TOO_LARGE', 'too-many': 'OVERLOADED', gone: 'REQUEST_MALFORMED' };
+
 async function postEvent(options: HttpOptions, { req, res }: Call): Promise<void> {
-  const body = await readBody(req, options.limits.frameMaxBytes - options.limits.roomMaxBytes - 1);
+  const body = await options.bodies.read(req);
   if (!body.ok) {
-    refuse(options, res, body.code);
+    res.setHeader('connection', 'close');
+    refuse(options, res, BODY_REFUSALS[body.why]);
     return;
   }
   const read = readRoomEvent(body.bytes);

@@ -5,6 +5,7 @@ import { CarillonError } from '@carillon/wire';
 import { parseLinkAddress } from './link-address.ts';
 import type { LinkClaims } from './link-claims.ts';
 import type { Peers } from './peers.ts';
+import type { Router } from './router.ts';
 
 /**
  * The links this hub opens. One a peer: an address that is linked, or leads to a hub that is linked either way, is
@@ -20,6 +21,7 @@ export const HUB_ID_HEADER = 'carillon-hub';
 export interface LinksOptions {
   readonly hubId: string;
   readonly peers: Peers;
+  readonly router: Router;
   readonly door: DoorOptions;
   readonly linksMax: number;
   readonly handshakeTimeoutMs: number;
@@ -44,6 +46,8 @@ interface Link {
   readonly abort: AbortController;
   connection: Connection | undefined;
   standby: boolean;
+  /** Whether it is retried when it is lost: since its first success, or from the start when it is configured. */
+  kept: boolean;
   hub: string | undefined;
   lastError: string | undefined;
   /** The loop that keeps it; awaited at stop. */
@@ -97,7 +101,10 @@ export class Links {
 
   /** Links with a hub from configuration: tried for ever, also when it cannot be reached at first. */
   keep(address: string): void {
-    this.#keep(this.#register(address), { up: () => undefined, down: () => undefined });
+    const link = this.#register(address);
+    link.kept = true;
+    this.#recount();
+    this.#keep(link, { up: () => undefined, down: () => undefined });
   }
 
   /** Drops a link of ours. Throws LINK_ADDRESS_INVALID, LINK_NOT_FOUND. */
@@ -115,8 +122,14 @@ export class Links {
 
   async #drop(link: Link): Promise<void> {
     if (this.#links.get(link.url) === link) this.#links.delete(link.url);
+    this.#recount();
     link.abort.abort();
     await link.loop;
+  }
+
+  /** What passes while a kept link is down is counted where it would have gone. */
+  #recount(): void {
+    this.#options.router.linksDown = [...this.#links.values()].filter(({ kept, connection }) => kept && connection === undefined).length;
   }
 
   #register(address: string): Link {
@@ -124,7 +137,7 @@ export class Links {
     if (!parsed.ok) throw new CarillonError('LINK_ADDRESS_INVALID', parsed.fault);
     if (this.#links.has(parsed.url)) throw new CarillonError('LINK_EXISTS', parsed.url);
     if (this.#links.size >= this.#options.linksMax) throw new CarillonError('LINKS_EXCEEDED', `at most ${this.#options.linksMax}`);
-    const link: Link = { url: parsed.url, abort: new AbortController(), connection: undefined, standby: false, hub: undefined, lastError: undefined, loop: Promise.resolve() };
+    const link: Link = { url: parsed.url, abort: new AbortController(), connection: undefined, standby: false, kept: false, hub: undefined, lastError: undefined, loop: Promise.resolve() };
     this.#links.set(link.url, link);
     return link;
   }
@@ -161,6 +174,8 @@ export class Links {
 
   #up(link: Link, dialled: Extract<Dialled, { ok: true }>): void {
     link.connection = dialled.connection;
+    link.kept = true;
+    this.#recount();
     link.hub = hubIdOf(dialled);
     link.lastError = undefined;
     this.#options.peers.join('hub', dialled.connection, link.hub ?? link.url);
@@ -190,6 +205,7 @@ export class Links {
         if (link.connection !== connection) return;
         link.connection = undefined;
         link.standby = false;
+        this.#recount();
         this.#options.claims?.leave(link.url);
       },
     };

@@ -45,6 +45,8 @@ export class Router {
   #links: Route = createRoute([]);
   #nextRepeater = 0;
   #cluster: ClusterDoor | undefined = undefined;
+  /** Links this hub keeps that are down now: what would have gone there is counted. */
+  linksDown = 0;
   /** Live tails, which show ids. */
   tails = 0;
 
@@ -136,6 +138,7 @@ export class Router {
   }
 
   #toLinks(event: OutboundEvent): void {
+    if (this.linksDown > 0) this.#options.counts.drop('link-down', this.linksDown);
     this.#options.writer.add(event, this.#links);
   }
 

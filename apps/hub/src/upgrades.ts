@@ -1,4 +1,4 @@
-import type { IncomingMessage } from 'node:http';
+import type { IncomingHttpHeaders, IncomingMessage } from 'node:http';
 import type { Duplex } from 'node:stream';
 
 import { refuseUpgrade, type Door } from '@carillon/session';
@@ -14,7 +14,7 @@ export interface UpgradeOptions {
   readonly doors: Readonly<Record<PeerKind, Door>>;
   readonly peers: Peers;
   readonly counts: HubCounts;
-  readonly isOriginAllowed: (req: IncomingMessage) => boolean;
+  readonly isPageAllowed: (headers: IncomingHttpHeaders) => boolean;
   readonly isDraining: () => boolean;
   /** Whether the hub has as many peers as it takes. */
   readonly isFull: () => boolean;
@@ -46,7 +46,7 @@ function refusalOf(options: UpgradeOptions, req: IncomingMessage): { readonly co
   if (CONNECT_PATH.exec(req.url ?? '') === null) return { code: 'ROUTE_NOT_FOUND' };
   const kind = kindOf(req);
   if (kind === undefined) return { code: 'CONNECTION_KIND_UNKNOWN' };
-  if (!options.isOriginAllowed(req)) return { code: 'ORIGIN_REFUSED' };
+  if (!options.isPageAllowed(req.headers)) return { code: 'ORIGIN_REFUSED' };
   if (kind === 'hub' && peerHubId(req) === options.hubId) return { code: 'LINK_TO_SELF' };
   return undefined;
 }
@@ -59,20 +59,4 @@ function kindOf(req: IncomingMessage): PeerKind | undefined {
 function peerHubId(req: IncomingMessage): string | undefined {
   const id = req.headers[HUB_ID_HEADER];
   return typeof id === 'string' && /^[0-9A-Za-z_-]{1,64}$/.test(id) ? id : undefined;
-}
-
-/**
- * Pages may connect from the hub's own address and from origins that are named. Programs send no Origin. Without this,
- * any page somebody opens could talk to a hub on their own machine.
- */
-export function originCheck(allowed: readonly string[]): (req: IncomingMessage) => boolean {
-  return (req) => {
-    const { origin, host } = req.headers;
-    if (origin === undefined || allowed.includes(origin)) return true;
-    try {
-      return host !== undefined && new URL(origin).host === new URL(`http://${host}`).host;
-    } catch {
-      return false;
-    }
-  };
 }

@@ -1,4 +1,4 @@
-import type { IncomingMessage } from 'node:http';
+import type { IncomingHttpHeaders, IncomingMessage } from 'node:http';
 import type { Duplex } from 'node:stream';
 
 import type { Logger } from '@carillon/runtime';
@@ -11,13 +11,12 @@ import type { FramePaths } from './frame-paths.ts';
 import { pathOf, readJoinPath } from './join-request.ts';
 import type { LocalRooms } from './local-rooms.ts';
 import type { RepeaterCounts } from './metrics.ts';
-import { originAllowed } from './origin.ts';
 import { until } from './until.ts';
 
 export interface DeviceDoorOptions extends DoorOptions {
   readonly ownId: string;
   readonly connectionsMax: number;
-  readonly allowedOrigins: readonly string[];
+  readonly isPageAllowed: (headers: IncomingHttpHeaders) => boolean;
   readonly devices: Devices;
   readonly localRooms: LocalRooms;
   readonly paths: FramePaths;
@@ -81,10 +80,10 @@ export class DeviceDoor {
   }
 
   #admit(request: IncomingMessage): { readonly ok: true; readonly as: JoinedAs } | { readonly ok: false; readonly code: ErrorCode; readonly detail?: string } {
-    const { allowedOrigins, connectionsMax, devices, limits, ownId } = this.#options;
+    const { isPageAllowed, connectionsMax, devices, limits, ownId } = this.#options;
     const join = readJoinPath(pathOf(request.url), limits.roomMaxBytes);
     if (!join.ok) return join;
-    if (!originAllowed(request.headers, allowedOrigins)) return { ok: false, code: 'ORIGIN_REFUSED' };
+    if (!isPageAllowed(request.headers)) return { ok: false, code: 'ORIGIN_REFUSED' };
     if (this.#draining) return { ok: false, code: 'DRAINING' };
     if (devices.size >= connectionsMax) return { ok: false, code: 'CONNECTIONS_EXCEEDED' };
     const repeater = request.headers[REPEATER_HEADER];

@@ -1,14 +1,12 @@
-import type { IncomingMessage, ServerResponse } from 'node:http';
+import type { IncomingHttpHeaders, IncomingMessage, ServerResponse } from 'node:http';
 
-import { sendProblem, type Logger, type ProblemDetail } from '@carillon/runtime';
+import { BodyReader, sendRefusal, type Logger, type ProblemDetail } from '@carillon/runtime';
 import { readRoomEvent } from '@carillon/schemas';
-import { encodeFrame, ERRORS, type ErrorCode } from '@carillon/wire';
+import { encodeFrame, type ErrorCode } from '@carillon/wire';
 
 import type { FramePaths } from './frame-paths.ts';
 import { isJoinPath, pathOf } from './join-request.ts';
 import type { RepeaterCounts } from './metrics.ts';
-import { originAllowed } from './origin.ts';
-import { BodyReader } from './read-body.ts';
 import type { UpstreamQueue } from './upstream-queue.ts';
 
 /**
@@ -20,7 +18,7 @@ export interface HttpRoutesOptions {
   readonly paths: FramePaths;
   readonly queue: UpstreamQueue;
   readonly frameMaxBytes: number;
-  readonly allowedOrigins: readonly string[];
+  readonly isPageAllowed: (headers: IncomingHttpHeaders) => boolean;
   readonly draining: () => boolean;
   readonly status: () => object;
   readonly counts: RepeaterCounts;
@@ -44,8 +42,7 @@ export function createHttpRoutes(options: HttpRoutesOptions): (request: Incoming
   const bodies = new BodyReader({ maxBytes: options.frameMaxBytes, totalMaxBytes: BODIES_TOTAL_MAX_BYTES });
   const refuse = (response: ServerResponse, { code, detail, errors }: Refusal): void => {
     counts.refuse(code);
-    const { http: status, title } = ERRORS[code];
-    sendProblem(response, { code, title, status, ...(detail === undefined ? {} : { detail }), ...(errors === undefined || errors.length === 0 ? {} : { errors }) });
+    sendRefusal(response, code, { ...(detail === undefined ? {} : { detail }), ...(errors === undefined || errors.length === 0 ? {} : { errors }) });
   };
   const routes: Readonly<Record<string, { readonly methods: readonly string[]; readonly answer: Answer }>> = {
     '/send': { methods: ['POST'], answer: async (request, response) => send(request, response, { options, bodies, refuse }) },
@@ -77,8 +74,8 @@ interface SendContext {
 }
 
 async function send(request: IncomingMessage, response: ServerResponse, { options, bodies, refuse }: SendContext): Promise<void> {
-  const { allowedOrigins, draining, frameMaxBytes, paths, queue } = options;
-  if (!originAllowed(request.headers, allowedOrigins)) return refuse(response, { code: 'ORIGIN_REFUSED' });
+  const { isPageAllowed, draining, frameMaxBytes, paths, queue } = options;
+  if (!isPageAllowed(request.headers)) return refuse(response, { code: 'ORIGIN_REFUSED' });
   const body = await bodies.read(request);
   if (!body.ok) {
     if (body.why === 'gone') return; // a sender that went away hears nothing

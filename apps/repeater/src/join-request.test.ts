@@ -1,7 +1,6 @@
 import { describe, expect, test } from 'vitest';
 
 import { pathOf, readJoinPath } from './join-request.ts';
-import { originAllowed } from './origin.ts';
 
 describe('the path of a join', () => {
   test('is percent-decoded', () => {
@@ -15,15 +14,4 @@ describe('the path of a join', () => {
     ['/connect//b', 'ROOM_NAME_INVALID'], ['/connect/*/b', 'ROOM_NAME_INVALID'], ['/connect/%0a/b', 'ROOM_NAME_INVALID'], ['/connect/%ff/b', 'ROOM_NAME_INVALID'], [`/connect/${'r'.repeat(257)}/b`, 'ROOM_NAME_INVALID'],
     ['/connect/a/', 'DEVICE_ID_INVALID'], ['/connect/a/%00', 'DEVICE_ID_INVALID'], ['/connect/a/%7f', 'DEVICE_ID_INVALID'], ['/connect/a/%', 'DEVICE_ID_INVALID'], [`/connect/a/${'%C3%A9'.repeat(129)}`, 'DEVICE_ID_INVALID'],
   ])('%s is refused with %s', (path, code) => expect(readJoinPath(path, 256)).toMatchObject({ ok: false, code }));
-});
-
-test('a page may speak from the repeater\'s own origin or a listed one', () => {
-  const allowed = ['https://rooms.example'];
-  expect(originAllowed({ host: 'a:7101' }, allowed)).toBe(true);
-  expect(originAllowed({ host: 'a:7101', origin: 'http://a:7101' }, allowed)).toBe(true);
-  expect(originAllowed({ host: 'a:80', origin: 'http://a' }, allowed)).toBe(true);
-  expect(originAllowed({ host: 'a:7101', origin: 'https://rooms.example' }, allowed)).toBe(true);
-  expect(originAllowed({ host: 'a:7101', origin: 'https://other.example' }, ['*'])).toBe(true);
-  for (const origin of ['https://other.example', 'http://a', 'null', '', 'file://']) expect(originAllowed({ host: 'a:7101', origin }, allowed), origin).toBe(false);
-  expect(originAllowed({ origin: 'http://a:7101' }, allowed)).toBe(false);
 });

@@ -2,7 +2,7 @@ import { createServer, type Server } from 'node:http';
 import { hostname } from 'node:os';
 import type { Duplex } from 'node:stream';
 
-import { formatAddress, isLoopback, listen, type ListenAddress, type ProcessContext } from '@carillon/runtime';
+import { formatAddress, isLoopback, listen, pageOriginCheck, type ListenAddress, type ProcessContext } from '@carillon/runtime';
 import { BatchWriter, Heartbeat, LaneGroup, refuseUpgrade } from '@carillon/session';
 import { DEFAULT_LIMITS, type WireLimits } from '@carillon/wire';
 
@@ -104,22 +104,23 @@ function assemble(config: RepeaterConfig, { ownId, log, list }: Assembly) {
     http: { timeoutMs: httpTimeoutMs, concurrency: httpConcurrency, queueMaxBytes, now, counts, log },
   });
   const paths = new FramePaths({ upstream, localRooms, targets, limits, counts, log });
+  const isPageAllowed = pageOriginCheck({ allowedOrigins: config.allowedOrigins, onLoopback: isLoopback(config.listen.host) });
   const door = new DeviceDoor({
-    ownId, connectionsMax, allowedOrigins: config.allowedOrigins, devices, localRooms, paths, writer, heartbeat, counts, log, random: Math.random,
+    ownId, connectionsMax, isPageAllowed, devices, localRooms, paths, writer, heartbeat, counts, log, random: Math.random,
     limits, laneMaxBytes, group: lanes, ticks: heartbeat.ticks,
   });
-  return { counts, heartbeat, lanes, writer, devices, queue, upstream, targets, paths, door, log, drained: new AbortController() };
+  return { counts, heartbeat, lanes, writer, devices, queue, upstream, targets, paths, door, isPageAllowed, log, drained: new AbortController() };
 }
 
 function createDoorServer(config: RepeaterConfig, parts: Parts): Server {
-  const { counts, devices, door, drained, log, paths, queue, targets, upstream } = parts;
+  const { counts, devices, door, drained, isPageAllowed, log, paths, queue, targets, upstream } = parts;
   const { frameMaxBytes, laneMaxBytes, connectionsMax } = config.limits;
   const startedAtMs = Date.now();
   const status = { hubUrl: config.hub.url, startedAtMs, laneMaxBytes, ...config.timing, devices, targets, upstream, queue };
   const server = createServer(
     { headersTimeout: config.timing.handshakeTimeoutMs, requestTimeout: REQUEST_TIMEOUT_MS },
     createHttpRoutes({
-      paths, queue, frameMaxBytes, allowedOrigins: config.allowedOrigins, counts, log,
+      paths, queue, frameMaxBytes, isPageAllowed, counts, log,
       draining: () => drained.signal.aborted,
       status: () => repeaterStatus(status, Date.now()),
     }),

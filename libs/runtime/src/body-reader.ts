@@ -21,6 +21,7 @@ export class BodyReader {
 
   /** Reads one body. How long it may take is the server's `requestTimeout`. */
   async read(request: IncomingMessage): Promise<RequestBody> {
+    if (Number(request.headers['content-length'] ?? 0) > this.#maxBytes + DISCARD_MAX_BYTES) return { ok: false, why: 'too-large' };
     const pieces: Buffer[] = [];
     let length = 0;
     let held = 0;
