@@ -169,10 +169,14 @@ describe('a link', () => {
     await far.stop();
     await eventually(async () => expect(await linksOf(near)).toMatchObject([{ state: 'down', lastError: expect.any(String) as string }]));
     expect(await near.metric('carillon_hub_links', 'down')).toBe(1);
+    await near.post('A');
+    await near.post('A');
+    expect(await near.metric('carillon_hub_events_dropped_total', 'link-down')).toBe(2);
     const again = await startTestHub({ port: far.port });
     await eventually(async () => expect(await linksOf(near)).toMatchObject([{ state: 'up', hub: again.id }]));
     await carries(near, again);
     await carries(again, near);
+    expect(await near.metric('carillon_hub_events_dropped_total', 'link-down')).toBe(2);
   });
 
   it('of the configuration comes up when its hub appears, and both ways at once do no harm', async () => {

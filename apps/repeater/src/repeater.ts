@@ -144,6 +144,7 @@ function repeaterComponent({ door, drained, heartbeat, log, queue, sendListFile,
       drained.abort();
       await door.drain(signal);
       await Promise.all([upstream.flush(signal), targets.drain(signal)]);
+      await upstream.stop();
       log.info({ queuedFrames: queue.frames }, 'the repeater is drained');
     },
     stop: async () => {
