@@ -5,10 +5,9 @@ export type EventSource = 'messenger' | 'repeater' | 'hub' | 'http' | 'cluster';
 
 /** What a hub counts, as plain numbers: a metric reads them when it is asked for. */
 export class HubCounts {
-  /** Events taken, by where they came from. */
-  readonly received = new Tally();
-  /** Bytes of those events. */
-  readonly receivedBytes = new Tally();
+  /** Events taken, by where they came from, and their bytes. Plain fields: these two are counted for every event. */
+  readonly received: Record<EventSource, number> = { messenger: 0, repeater: 0, hub: 0, http: 0, cluster: 0 };
+  readonly receivedBytes: Record<EventSource, number> = { messenger: 0, repeater: 0, hub: 0, http: 0, cluster: 0 };
   /** What was refused, by code of the catalogue. */
   readonly refused = new Tally();
   /** Events that somebody did not get, by reason. */
@@ -17,8 +16,8 @@ export class HubCounts {
   readonly closed = new Tally();
 
   take(source: EventSource, bytes: number): void {
-    this.received.add(source);
-    this.receivedBytes.add(source, bytes);
+    this.received[source] += 1;
+    this.receivedBytes[source] += bytes;
   }
 
   refuse(code: ErrorCode): void {

@@ -1,4 +1,4 @@
-import type { MetricDefinition, Metrics } from '@carillon/runtime';
+import type { MetricDefinition, Metrics, MetricSample } from '@carillon/runtime';
 import type { BatchWriter, LaneGroup } from '@carillon/session';
 
 import type { Cluster } from './cluster.ts';
@@ -42,8 +42,8 @@ export function observeHub(metrics: Metrics, { counts, peers, group, writer, lin
     { value: peers.hubs.size, labels: { kind: 'hub' } },
     { value: tails(), labels: { kind: 'tail' } },
   ]);
-  metrics.observe(of.received, () => counts.received.samples('source'));
-  metrics.observe(of.receivedBytes, () => counts.receivedBytes.samples('source'));
+  metrics.observe(of.received, () => samplesOf(counts.received));
+  metrics.observe(of.receivedBytes, () => samplesOf(counts.receivedBytes));
   metrics.observe(of.deliveries, () => writer.counts.deliveries);
   metrics.observe(of.writes, () => writer.counts.writes);
   metrics.observe(of.refused, () => counts.refused.samples('code'));
@@ -58,4 +58,8 @@ export function observeHub(metrics: Metrics, { counts, peers, group, writer, lin
   metrics.observe(of.clusterUp, () => (cluster === undefined ? [] : [{ value: cluster.isConnected() ? 1 : 0 }]));
   metrics.observe(of.clusterMessages, () => (cluster === undefined ? [] : [{ value: cluster.cluster.publishedMessages }]));
   metrics.observe(of.clusterSubscriptions, () => (cluster === undefined ? [] : [{ value: cluster.cluster.interest.subscriptions }]));
+}
+
+function samplesOf(counts: Readonly<Record<string, number>>): MetricSample[] {
+  return Object.entries(counts).map(([source, value]) => ({ value, labels: { source } }));
 }

@@ -26,7 +26,7 @@ const idOf = ({ fields }: OutboundEvent): string | undefined => /\tid=(.+)/.exec
 
 /** A router whose peers note the bodies they get. */
 function setUp(options: { readonly inRoom?: boolean; readonly cluster?: boolean } = {}) {
-  const writer = new BatchWriter({ endOfTurn: () => undefined, after: () => undefined, now: () => 0 });
+  const writer = new BatchWriter({ endOfCallback: () => undefined, endOfTurn: () => undefined, after: () => undefined, now: () => 0 });
   const subscriptions = new Subscriptions();
   const counts = new HubCounts();
   const group = new LaneGroup(1e9);

@@ -51,7 +51,7 @@ function createWriter(): { readonly writer: BatchWriter; readonly endTurn: () =>
     held.push(ms);
     pending.push(flush);
   };
-  const writer = new BatchWriter({ endOfTurn: (flush) => pending.push(flush), after: later, now: () => clock.nowMs });
+  const writer = new BatchWriter({ endOfCallback: (flush) => pending.push(flush), endOfTurn: (flush) => pending.push(flush), after: later, now: () => clock.nowMs });
   const endTurn = (): void => {
     const due = pending;
     pending = [];

@@ -3,7 +3,7 @@ import type { Lane } from './lane.ts';
 
 /**
  * Fan-out. Events that arrive in one turn of the event loop are delivered together at its end: for every route one
- * concatenation, for every peer one write. A single event on an idle hub waits for nothing but the end of its turn.
+ * concatenation, for every peer one write. On an idle hub they do not even wait for that, only for the end of their read.
  * What costs is the write system call for each peer, so a writer that has just made many and is asked again before as
  * long has passed as they took is under load: it holds the next batch for a few milliseconds and lets it grow.
  *
@@ -37,9 +37,14 @@ const HOLD_SHARE = 0.5;
 const HOLD_MIN_MS = 1;
 const HOLD_MAX_MS = 4;
 
+/** A writer that has flushed nothing for so long is idle: the frames of one read go out without waiting for other sockets. */
+const IDLE_MS = 0.05;
+
 /** How a writer waits; the process's own clock and timers in a hub. */
 export interface BatchClock {
-  /** Runs a function at the end of the current turn. */
+  /** Runs a function when the present callback has returned, e.g. when all frames of one read have been handled. */
+  readonly endOfCallback: (flush: () => void) => void;
+  /** Runs a function at the end of the current turn, when every socket that had something was read. */
   readonly endOfTurn: (flush: () => void) => void;
   /** Runs a function after so many milliseconds. */
   readonly after: (flush: () => void, ms: number) => void;
@@ -47,7 +52,7 @@ export interface BatchClock {
   readonly now: () => number;
 }
 
-export const PROCESS_CLOCK: BatchClock = { endOfTurn: setImmediate, after: setTimeout, now: () => performance.now() };
+export const PROCESS_CLOCK: BatchClock = { endOfCallback: process.nextTick, endOfTurn: setImmediate, after: setTimeout, now: () => performance.now() };
 
 export interface BatchCounts {
   batches: number;
@@ -66,7 +71,7 @@ export class BatchWriter {
   #bytes = 0;
   #scheduled = false;
   #busyMs = 0;
-  #busyUntilMs = 0;
+  #flushedMs = Number.NEGATIVE_INFINITY;
 
   constructor(clock: BatchClock = PROCESS_CLOCK) {
     this.#clock = clock;
@@ -87,9 +92,15 @@ export class BatchWriter {
     this.#bytes += event.bytes.length;
     if (!this.#scheduled) {
       this.#scheduled = true;
-      if (this.#busyMs !== 0 && this.#clock.now() < this.#busyUntilMs) this.#clock.after(this.#flush, Math.min(HOLD_MAX_MS, Math.max(HOLD_MIN_MS, Math.round(this.#busyMs * HOLD_SHARE))));
-      else this.#clock.endOfTurn(this.#flush);
+      this.#schedule();
     }
+  }
+
+  #schedule(): void {
+    const nowMs = this.#clock.now();
+    if (nowMs < this.#flushedMs + this.#busyMs) this.#clock.after(this.#flush, Math.min(HOLD_MAX_MS, Math.max(HOLD_MIN_MS, Math.round(this.#busyMs * HOLD_SHARE))));
+    else if (nowMs < this.#flushedMs + IDLE_MS) this.#clock.endOfTurn(this.#flush);
+    else this.#clock.endOfCallback(this.#flush);
   }
 
   /** Writes what is pending now. */
@@ -114,11 +125,11 @@ export class BatchWriter {
     else this.#writeSeveral(routes, pending, batch);
     const writes = this.counts.writes - writesBefore;
     this.#busyMs = writes < HOLD_MIN_WRITES ? 0 : writes * WRITE_MS;
-    if (this.#busyMs !== 0) this.#busyUntilMs = this.#clock.now() + this.#busyMs;
+    this.#flushedMs = this.#clock.now();
   }
 
   #writeOne(route: Route, events: readonly OutboundEvent[], batch: number): void {
-    const joined = new Map<Codec, Buffer>();
+    let joined: Map<Codec, Buffer> | undefined;
     let codec: Codec | undefined;
     let chunk: Buffer | undefined;
     for (const lane of route.lanes) {
@@ -127,9 +138,9 @@ export class BatchWriter {
         continue;
       }
       if (lane.codec !== codec || chunk === undefined) {
+        if (codec !== undefined && chunk !== undefined) (joined ??= new Map()).set(codec, chunk);
         codec = lane.codec;
-        chunk = joined.get(codec) ?? compose(events, codec);
-        joined.set(codec, chunk);
+        chunk = joined?.get(codec) ?? compose(events, codec);
       }
       this.#write(lane, chunk, events.length);
     }

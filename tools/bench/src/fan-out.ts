@@ -22,27 +22,36 @@ export interface FanOutResult {
 
 const ROOM = 'BENCH-1';
 /** Body: 16 hexadecimal digits of sequence, 16 of send time in microseconds, then filler. */
-const PREFIX = `${ROOM}\n{"n":"`;
-const SEQUENCE_AT = PREFIX.length;
+const BODY = '{"n":"';
+const SEQUENCE_AT = BODY.length;
 const TIME_AT = SEQUENCE_AT + 16 + '","t":"'.length;
 const WARM_UP_MS = 1_000;
 /** A run that stands still this long has lost what it waits for. */
 const STALL_MS = 3_000;
 
 export function eventFrame(sequence: number, eventBytes: number): Buffer {
-  const start = `${PREFIX}${hex(sequence)}","t":"${hex(Math.round(performance.now() * 1_000))}","f":"`;
+  const start = `${ROOM}\n${BODY}${hex(sequence)}","t":"${hex(Math.round(performance.now() * 1_000))}","f":"`;
   return binaryFrame(Buffer.from(`${start}${'x'.repeat(Math.max(0, eventBytes - start.length - 2))}"}`));
 }
 
 const hex = (value: number): string => value.toString(16).padStart(16, '0');
 const readHex = (chunk: Buffer, at: number): number => parseInt(chunk.toString('latin1', at, at + 16), 16);
 
+const LINE_FEED = 10;
+
+/** Where the body starts: an original puts a blank line before it. */
+function bodyAt(chunk: Buffer, start: number): number {
+  let at = start + ROOM.length + 1;
+  while (chunk[at] === LINE_FEED) at += 1;
+  return at;
+}
+
 export function sequenceOf(chunk: Buffer, start: number): number {
-  return readHex(chunk, start + SEQUENCE_AT);
+  return readHex(chunk, bodyAt(chunk, start) + SEQUENCE_AT);
 }
 
 export function latencyMsOf(chunk: Buffer, start: number): number {
-  return performance.now() - readHex(chunk, start + TIME_AT) / 1_000;
+  return performance.now() - readHex(chunk, bodyAt(chunk, start) + TIME_AT) / 1_000;
 }
 
 export async function measureFanOut(subject: Subject, options: FanOutOptions): Promise<FanOutResult> {

@@ -9,14 +9,12 @@ import { judge } from './targets.ts';
 import { externalSubject, startHubSubject, startPlainSubject, type Subject } from './subject.ts';
 
 /**
- * `npm run bench -- [--case fanout|rate|idle|slow] [--seconds 3] [--against name=pid@port/path]`
+ * `npm run bench -- [--case fanout|rate|idle|slow] [--seconds 3] [--rounds 3] [--shape 100x50] [--against name=pid@port/path]`
  * One JSON object a case and a bound on standard output, a table for people on standard error; exit code 1 when a bound
  * does not hold. Linux only: CPU and memory are the
  * kernel's account of the server process.
  */
 const EVENT_BYTES = 300;
-/** Odd, for a median. */
-const ROUNDS = 3;
 const FAN_OUTS = [
   { subscribers: 1, inFlight: 1 },
   { subscribers: 1, inFlight: 50 },
@@ -26,9 +24,11 @@ const FAN_OUTS = [
 ];
 
 const { values } = parseArgs({
-  options: { case: { type: 'string' }, seconds: { type: 'string', default: '3' }, against: { type: 'string', multiple: true, default: [] }, idle: { type: 'string', default: '10000' } },
+  options: { case: { type: 'string' }, seconds: { type: 'string', default: '3' }, against: { type: 'string', multiple: true, default: [] }, idle: { type: 'string', default: '10000' }, shape: { type: 'string' }, rounds: { type: 'string', default: '3' } },
 });
 const seconds = Number(values.seconds);
+/** Odd, for a median. */
+const rounds = Number(values.rounds);
 const wanted = (name: string): boolean => values.case === undefined || values.case === name;
 const results: CaseResult[] = [];
 const add = (result: CaseResult): void => {
@@ -41,12 +41,12 @@ const add = (result: CaseResult): void => {
  * deliveries per CPU-second. What any round has lost counts.
  */
 async function inTurns(subjects: readonly Subject[], measure: (subject: Subject) => Promise<FanOutResult>): Promise<{ subject: Subject; result: FanOutResult }[]> {
-  const rounds = new Map<Subject, FanOutResult[]>(subjects.map((subject) => [subject, []]));
-  for (let round = 0; round < ROUNDS; round += 1) for (const [subject, results] of rounds) results.push(await measure(subject));
-  return [...rounds].map(([subject, results]) => {
+  const measured = new Map<Subject, FanOutResult[]>(subjects.map((subject) => [subject, []]));
+  for (let round = 0; round < rounds; round += 1) for (const [subject, results] of measured) results.push(await measure(subject));
+  return [...measured].map(([subject, results]) => {
     const lost = results.reduce((sum, result) => sum + result.lost, 0);
     const sorted = results.sort((left, right) => left.deliveriesPerCpuSecond - right.deliveriesPerCpuSecond);
-    return { subject, result: { ...(sorted[Math.floor(ROUNDS / 2)] as FanOutResult), lost } };
+    return { subject, result: { ...(sorted[Math.floor(rounds / 2)] as FanOutResult), lost } };
   });
 }
 
@@ -63,7 +63,7 @@ if (process.platform !== 'linux') {
   process.exit(1);
 }
 if (wanted('fanout')) {
-  for (const shape of FAN_OUTS) {
+  for (const shape of FAN_OUTS.filter(({ subscribers, inFlight }) => values.shape === undefined || values.shape === `${subscribers}x${inFlight}`)) {
     const subjects = [await startHubSubject(), await startPlainSubject(), ...values.against.map(externalSubject)];
     try {
       for (const { subject, result } of await inTurns(subjects, (subject) => measureFanOut(subject, { ...shape, seconds, eventBytes: EVENT_BYTES }))) {
