@@ -77,6 +77,13 @@ describe('npm start', () => {
     await endsOnCtrlC(service);
   });
 
+  it('has an example that gets its first event', async () => {
+    const ports = await freePorts();
+    await npmStart(ports.env, /Stop it with Ctrl-C/);
+    // The hub confirms no subscription in this protocol: the panel's is in force before the controller's event when both are on one machine.
+    await spawnService({ command: ['npm', 'run', 'example', `ws://127.0.0.1:${ports.hub}`], readyWhen: /ITB-1101 power on/ });
+  });
+
   it('ends in order on Ctrl-C while somebody still listens', async () => {
     const ports = await freePorts();
     const service = await npmStart(ports.env, /Stop it with Ctrl-C/);
