@@ -25,6 +25,7 @@ export const hubSettings = {
     connectionsMax: setting({ env: 'CARILLON_HUB_CONNECTIONS_MAX', schema: integer({ min: 1, max: 1_000_000 }), default: '16384', help: 'Peers at a time, live tails included; more are refused with CONNECTIONS_EXCEEDED.' }),
     linksMax: setting({ env: 'CARILLON_HUB_LINKS_MAX', schema: integer({ min: 1, max: 10_000 }), default: '64', help: 'Hub links this hub may hold open by itself.' }),
     laneMaxBytes: setting({ env: 'CARILLON_HUB_LANE_MAX_BYTES', schema: bytes({ min: 65_536 }), default: '4MiB', unit: 'bytes', help: 'What may wait for one peer; a peer that is further behind is closed with PEER_SLOW. At least the largest frame.' }),
+    inboundTotalMaxBytes: setting({ env: 'CARILLON_HUB_INBOUND_TOTAL_MAX_BYTES', schema: bytes({ min: 1_048_576 }), default: '256MiB', unit: 'bytes', help: 'What messages that have begun and are not whole may hold together, looked at once a second; over it the peers with the largest are closed with MEMORY_PRESSURE.' }),
     lanesTotalMaxBytes: setting({ env: 'CARILLON_HUB_LANES_TOTAL_MAX_BYTES', schema: bytes({ min: 1_048_576 }), default: '256MiB', unit: 'bytes', help: 'What may wait for all peers together; over it the peer furthest behind is closed with MEMORY_PRESSURE.' }),
   },
   timing: {

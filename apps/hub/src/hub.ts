@@ -76,7 +76,7 @@ function assembleHub({ config, version, bus, pages }: HubOptions, { log, isDrain
   const counts = new HubCounts();
   const group = new LaneGroup(lanesTotalMaxBytes);
   const writer = new BatchWriter();
-  const heartbeat = new Heartbeat(config.timing);
+  const heartbeat = new Heartbeat({ ...config.timing, inboundMaxBytes: config.limits.inboundTotalMaxBytes });
   const subscriptions = new Subscriptions({
     added: (pattern) => cluster?.interest.add(pattern),
     removed: (pattern) => cluster?.interest.remove(pattern),

@@ -54,6 +54,7 @@ export const repeaterSettings = {
     patternsMax: setting({ env: 'CARILLON_REPEATER_PATTERNS_MAX', schema: integer({ min: 1, max: 1_000_000 }), default: '1000', help: 'Room patterns one device may be subscribed to.' }),
     connectionsMax: setting({ env: 'CARILLON_REPEATER_CONNECTIONS_MAX', schema: integer({ min: 1, max: 1_000_000 }), default: '10000', help: 'Devices that may be joined at a time.' }),
     laneMaxBytes: setting({ env: 'CARILLON_REPEATER_LANE_MAX_BYTES', schema: bytes({ min: 65_536 }), default: '4MiB', unit: 'bytes', help: 'What may wait for one device; one that is further behind is closed with PEER_SLOW. At least the largest frame.' }),
+    inboundTotalMaxBytes: setting({ env: 'CARILLON_REPEATER_INBOUND_TOTAL_MAX_BYTES', schema: bytes({ min: 1_048_576 }), default: '64MiB', unit: 'bytes', help: 'What messages that have begun and are not whole may hold together, looked at once a second; over it the devices with the largest are closed with MEMORY_PRESSURE.' }),
     lanesTotalMaxBytes: setting({ env: 'CARILLON_REPEATER_LANES_TOTAL_MAX_BYTES', schema: bytes({ min: 1_048_576 }), default: '64MiB', unit: 'bytes', help: 'What may wait for all devices together; over it the one furthest behind is closed with MEMORY_PRESSURE.' }),
   },
   timing: {

@@ -76,7 +76,7 @@ function assemble(config: RepeaterConfig, { ownId, log, list }: Assembly) {
   const limits: WireLimits = { ...DEFAULT_LIMITS, frameMaxBytes, roomMaxBytes, patternsMax };
   const now = (): number => performance.now();
   const counts = new RepeaterCounts();
-  const heartbeat = new Heartbeat(timing);
+  const heartbeat = new Heartbeat({ ...timing, inboundMaxBytes: config.limits.inboundTotalMaxBytes });
   const lanes = new LaneGroup(lanesTotalMaxBytes);
   // Dialled connections are never given more than they take at once (see Pump): no device's backlog shall cost them their place.
   const dialledLanes = new LaneGroup(Number.MAX_SAFE_INTEGER);

@@ -44,6 +44,9 @@ export interface ConnectionOptions {
 /** How long a peer that was closed may take to answer before its socket is destroyed. */
 const CLOSE_GRACE_MS = 2_000;
 
+/** Header and mask of a control frame; the mask is missing from those of a peer that was dialled, which does no harm. */
+const CONTROL_HEADER_BYTES = 6;
+
 /** A WebSocket that knows its connection, so that one set of listeners serves all. */
 export class PeerSocket extends WebSocket {
   connection: Connection | undefined = undefined;
@@ -81,17 +84,24 @@ export class Connection {
   readonly #socket: PeerSocket;
   readonly #handler: ConnectionHandler;
   readonly #ticks: Ticks;
+  readonly #stream: { readonly bytesRead?: number };
+  #messages = 0;
+  #controlBytes = 0;
+  #partialMessages = 0;
+  #partialFrom: number;
   #cause: ErrorCode | undefined = undefined;
   #droppedEvents = 0;
   #closing = false;
   #grace: NodeJS.Timeout | undefined = undefined;
   #closed = false;
 
-  constructor(socket: PeerSocket, stream: Duplex & LaneSink & { readonly remoteAddress?: string | undefined }, options: ConnectionOptions) {
+  constructor(socket: PeerSocket, stream: Duplex & LaneSink & { readonly remoteAddress?: string | undefined; readonly bytesRead?: number }, options: ConnectionOptions) {
     this.#socket = socket;
     this.#handler = options.handler;
     this.#ticks = options.ticks;
     this.readTick = options.ticks.now;
+    this.#stream = stream;
+    this.#partialFrom = stream.bytesRead ?? 0;
     this.remoteAddress = stream.remoteAddress ?? '';
     this.lane = new Lane(stream, { codec: options.codec, owner: this, group: options.group, maxBytes: options.laneMaxBytes });
     socket.connection = this;
@@ -111,7 +121,21 @@ export class Connection {
     return !this.#closing && this.#socket.readyState === WebSocket.OPEN;
   }
 
+  /**
+   * Bytes held of a message that has begun and is not whole, as far as one look a second can tell: what was read since
+   * the last look before which no message was completed, pings and pongs not counted.
+   */
+  partialBytes(): number {
+    const messageBytes = (this.#stream.bytesRead ?? 0) - this.#controlBytes;
+    if (this.#messages !== this.#partialMessages) {
+      this.#partialMessages = this.#messages;
+      this.#partialFrom = messageBytes;
+    }
+    return Math.max(0, messageBytes - this.#partialFrom);
+  }
+
   received(data: RawData, isBinary: boolean): void {
+    this.#messages += 1;
     this.readTick = this.#ticks.now;
     this.pingTick = undefined;
     // A peer that was refused is heard no more; one that only shall come back later loses nothing it has sent.
@@ -124,7 +148,9 @@ export class Connection {
     }
   }
 
-  heard(): void {
+  /** A ping or a pong came, with so many bytes of its own. */
+  heard(bytes: number): void {
+    this.#controlBytes += CONTROL_HEADER_BYTES + bytes;
     this.readTick = this.#ticks.now;
     this.pingTick = undefined;
   }
@@ -192,14 +218,14 @@ function onMessage(this: WebSocket, data: RawData, isBinary: boolean): void {
   (this as PeerSocket).connection?.received(data, isBinary);
 }
 
-function onHeard(this: WebSocket): void {
-  (this as PeerSocket).connection?.heard();
+function onHeard(this: WebSocket, data: Buffer): void {
+  (this as PeerSocket).connection?.heard(data.length);
 }
 
-function onPing(this: WebSocket): void {
+function onPing(this: WebSocket, data: Buffer): void {
   const { connection } = this as PeerSocket;
   if (connection === undefined) return;
-  connection.heard();
+  connection.heard(data.length);
   connection.lastPingAtMs = Date.now();
 }
 

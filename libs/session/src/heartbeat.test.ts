@@ -1,5 +1,5 @@
 import { createServer } from 'node:http';
-import type { AddressInfo } from 'node:net';
+import { connect, type AddressInfo } from 'node:net';
 
 import { DEFAULT_LIMITS } from '@carillon/wire';
 import { afterEach, describe, expect, it, vi } from 'vitest';
@@ -23,8 +23,8 @@ const options = { pingIntervalMs: PING_EVERY * 1_000, pongTimeoutMs: PONG_WITHIN
 interface Watched { readonly heartbeat: Heartbeat; readonly url: string; readonly joined: Connection[]; readonly closes: Map<Connection, ConnectionClose>; readonly frames: string[] }
 
 /** A door whose connections are watched; its seconds pass by hand. */
-async function openDoor(): Promise<Watched> {
-  const heartbeat = new Heartbeat(options);
+async function openDoor(inboundMaxBytes?: number): Promise<Watched> {
+  const heartbeat = new Heartbeat({ ...options, ...(inboundMaxBytes === undefined ? {} : { inboundMaxBytes }) });
   const closes = new Map<Connection, ConnectionClose>();
   const [joined, frames]: [Connection[], string[]] = [[], []];
   const door = new Door({ limits: DEFAULT_LIMITS, laneMaxBytes: 50_000_000, group: new LaneGroup(100_000_000), ticks: heartbeat.ticks });
@@ -157,5 +157,56 @@ describe('a heartbeat', () => {
     heartbeat.stop();
     vi.advanceTimersByTime(10_000);
     expect(heartbeat.ticks.now).toBe(3);
+  });
+});
+
+describe('messages that begin and do not end', () => {
+  /** Header of a masked binary frame of `length` bytes, and its first `sent` bytes. */
+  const begin = (length: number, sent: number): Buffer => {
+    const header = Buffer.alloc(14);
+    header.set([0x82, 0x80 | 127]);
+    header.writeBigUInt64BE(BigInt(length), 2);
+    return Buffer.concat([header, Buffer.alloc(sent, 0x41)]);
+  };
+
+  async function dribble(door: Watched, sent: number): Promise<void> {
+    const { hostname, port } = new URL(door.url);
+    const socket = connect({ host: hostname, port: Number(port) });
+    undo.push(() => socket.destroy());
+    socket.on('error', () => undefined);
+    socket.write(`GET / HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n`);
+    await new Promise((resolve) => socket.once('data', resolve));
+    socket.write(begin(900_000, sent));
+  }
+
+  it('are cut, the largest first, once they hold too much together; a peer that sends whole ones is not', async () => {
+    const door = await openDoor(1_000_000);
+    const whole = new WebSocket(door.url);
+    undo.push(() => whole.terminate());
+    await new Promise((resolve) => whole.once('open', resolve));
+    for (const sent of [300_000, 600_000, 500_000]) await dribble(door, sent);
+    await eventually(() => expect(door.joined.slice(1).map((connection) => connection.partialBytes() > 299_000)).toEqual([true, true, true]));
+    for (let sent = 0; sent < 20; sent += 1) whole.send(Buffer.alloc(100_000, 'A\n'));
+    await eventually(() => expect(door.frames.length).toBe(20));
+
+    door.heartbeat.tick();
+
+    await eventually(() => expect(door.closes.size).toBe(1));
+    expect([...door.closes.keys()]).toEqual([door.joined[2]]);
+    expect([...door.closes.values()][0]?.cause).toBe('MEMORY_PRESSURE');
+    door.heartbeat.tick();
+    expect(whole.readyState).toBe(WebSocket.OPEN);
+  });
+
+  it('are not what pings and pongs are', async () => {
+    const door = await openDoor(1_048_576);
+    const peer = new WebSocket(door.url);
+    undo.push(() => peer.terminate());
+    await new Promise((resolve) => peer.once('open', resolve));
+    for (let sent = 0; sent < 500; sent += 1) peer.pong(Buffer.alloc(100));
+    const answered = new Promise((resolve) => peer.once('pong', resolve));
+    peer.ping();
+    await answered; // so all that came before has been read
+    expect(door.joined[0]?.partialBytes()).toBe(0);
   });
 });

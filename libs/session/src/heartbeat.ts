@@ -1,8 +1,9 @@
 import type { Connection, Ticks } from './connection.ts';
 
 /**
- * One timer a process looks after all connections: it pings them, cuts those that do not answer, and those whose
- * socket takes no byte. Pings are spread over the interval by joining order.
+ * One timer a process looks after all connections: it pings them, cuts those that do not answer, those whose socket
+ * takes no byte, and, when messages that have begun and do not end hold too much together, those that hold the most.
+ * Pings are spread over the interval by joining order.
  */
 export interface HeartbeatOptions {
   /** Every connection is pinged this often (the original's 30 s). */
@@ -11,6 +12,8 @@ export interface HeartbeatOptions {
   readonly pongTimeoutMs: number;
   /** How long a peer may take no byte of what is written to it (the original's 10 s). */
   readonly writeTimeoutMs: number;
+  /** What unfinished messages of all connections may hold together, looked at once a second. Default: no bound. */
+  readonly inboundMaxBytes?: number;
 }
 
 const TICK_MS = 1_000;
@@ -27,6 +30,7 @@ export class Heartbeat {
   readonly #pingTicks: number;
   readonly #pongTicks: number;
   readonly #writeTicks: number;
+  readonly #inboundMaxBytes: number;
   #timer: NodeJS.Timeout | undefined = undefined;
   #joined = 0;
 
@@ -34,6 +38,7 @@ export class Heartbeat {
     this.#pingTicks = ticksOf(options.pingIntervalMs);
     this.#pongTicks = ticksOf(options.pongTimeoutMs);
     this.#writeTicks = ticksOf(options.writeTimeoutMs);
+    this.#inboundMaxBytes = options.inboundMaxBytes ?? Number.POSITIVE_INFINITY;
   }
 
   start(): void {
@@ -56,7 +61,23 @@ export class Heartbeat {
   /** One second has passed. */
   tick(): void {
     this.ticks.now += 1;
-    for (const [connection, watched] of this.#watched) this.#look(connection, watched);
+    let inbound = 0;
+    for (const [connection, watched] of this.#watched) {
+      this.#look(connection, watched);
+      inbound += connection.partialBytes();
+    }
+    if (inbound > this.#inboundMaxBytes) this.#relieve(inbound);
+  }
+
+  /** Cuts the connections with the largest unfinished messages until the rest is within its bound. */
+  #relieve(inbound: number): void {
+    const largest = [...this.#watched.keys()].map((connection) => ({ connection, bytes: connection.partialBytes() })).sort((left, right) => right.bytes - left.bytes);
+    let rest = inbound;
+    for (const { connection, bytes } of largest) {
+      if (rest <= this.#inboundMaxBytes) return;
+      rest -= bytes;
+      connection.refuse('MEMORY_PRESSURE');
+    }
   }
 
   #look(connection: Connection, watched: Watched): void {

@@ -42,7 +42,7 @@ export const ERRORS = {
   PEER_SLOW: entry('limit', 503, 4000, true, 'The peer read too slowly and its lane overflowed'),
   PEER_STALLED: entry('deadline', 503, 4001, true, 'The peer took no byte within the write timeout'),
   PEER_UNRESPONSIVE: entry('deadline', 408, 4002, true, 'The peer did not answer pings in time'),
-  MEMORY_PRESSURE: entry('limit', 503, 4003, true, 'The lanes of this process are over their common bound and this peer held the most'),
+  MEMORY_PRESSURE: entry('limit', 503, 4003, true, 'The process holds too much for its peers together, and for this one the most'),
   DRAINING: entry('unavailable', 503, 1012, true, 'The server is stopping or restarting; come back'),
   OVERLOADED: entry('unavailable', 503, 1013, true, 'The server is overloaded; come back later'),
 
