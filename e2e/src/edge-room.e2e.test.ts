@@ -47,6 +47,7 @@ async function startRepeater(hubUrl: string): Promise<Repeater> {
       CARILLON_REPEATER_LISTEN: `127.0.0.1:${port}`,
       CARILLON_REPEATER_ADMIN_LISTEN: `127.0.0.1:${adminPort}`,
       CARILLON_REPEATER_ID: `${ROOM}-CP1`,
+      CARILLON_REPEATER_ACCESS: 'open',
       CARILLON_REPEATER_HUB_URL: hubUrl,
       CARILLON_REPEATER_SEND_LIST_FILE: sendList,
       CARILLON_REPEATER_HUB_RETRY_FIRST_MS: '50',

@@ -53,15 +53,22 @@ export class HubProcess {
     await this.#launch('/readyz');
   }
 
-  async #launch(readyPath: string): Promise<void> {
+  /** Starts it again with other settings on top; resolves when `readyPath` of its admin port says so. */
+  async startWith(env: Readonly<Record<string, string>>, readyPath: string): Promise<void> {
+    await this.#launch(readyPath, env);
+  }
+
+  async #launch(readyPath: string, more: Readonly<Record<string, string>> = {}): Promise<void> {
     this.#service = await spawnService({
       command: 'apps/hub/src/main.ts',
       env: {
         CARILLON_HUB_LISTEN: `127.0.0.1:${this.port}`,
         CARILLON_HUB_ADMIN_LISTEN: `127.0.0.1:${this.adminPort}`,
         CARILLON_HUB_NAME: this.name,
+        CARILLON_HUB_ACCESS: 'open',
         CARILLON_LOG_LEVEL: 'warn',
         ...this.#env,
+        ...more,
       },
       readyWhen: `http://127.0.0.1:${this.adminPort}${readyPath}`,
     });

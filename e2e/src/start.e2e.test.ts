@@ -1,4 +1,8 @@
-import { eventually, freePort, spawnService, stopAll, trackResources, type ProcessExit, type SpawnedService } from '@carillon/testing';
+import { mkdtemp, readFile, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+
+import { embeddedPostgresPid, eventually, freePort, spawnService, stopAll, trackResources, type ProcessExit, type SpawnedService } from '@carillon/testing';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 
 import { readCurl, type CurlCall } from './curl-command.ts';
@@ -17,14 +21,16 @@ afterEach(async () => {
 
 interface Ports {
   readonly hub: number;
+  readonly manager: number;
   readonly env: Readonly<Record<string, string>>;
 }
 
 async function freePorts(): Promise<Ports> {
-  const [hub, repeater, admin] = [await freePort(), await freePort(), await freePort()];
+  const [hub, repeater, admin, manager] = [await freePort(), await freePort(), await freePort(), await freePort()];
   return {
     hub,
-    env: { CARILLON_HUB_LISTEN: `127.0.0.1:${hub}`, CARILLON_REPEATER_LISTEN: `127.0.0.1:${repeater}`, CARILLON_STANDALONE_ADMIN_LISTEN: `127.0.0.1:${admin}` },
+    manager,
+    env: { CARILLON_HUB_LISTEN: `127.0.0.1:${hub}`, CARILLON_REPEATER_LISTEN: `127.0.0.1:${repeater}`, CARILLON_STANDALONE_ADMIN_LISTEN: `127.0.0.1:${admin}`, CARILLON_CONFIG_MANAGER_LISTEN: `127.0.0.1:${manager}` },
   };
 }
 
@@ -82,6 +88,27 @@ describe('npm start', () => {
     await npmStart(ports.env, /Stop it with Ctrl-C/);
     // The hub confirms no subscription in this protocol: the panel's is in force before the controller's event when both are on one machine.
     await spawnService({ command: ['npm', 'run', 'example', `ws://127.0.0.1:${ports.hub}`], readyWhen: /ITB-1101 power on/ });
+  });
+
+  it('has an example of access: a workspace, a key, a permission, and being refused', async () => {
+    const ports = await freePorts();
+    const folder = await mkdtemp(join(tmpdir(), 'carillon-start-'));
+    const service = await npmStart({ ...ports.env, CARILLON_DATA_DIR: folder }, /Stop it with Ctrl-C/);
+    const example = await spawnService({
+      command: ['npm', 'run', '--silent', 'example:access'],
+      env: { API: `http://127.0.0.1:${ports.manager}/api/v1`, HUB: `http://127.0.0.1:${ports.hub}`, CARILLON_DATA_DIR: folder },
+    });
+    expect(await example.exited, example.stderr()).toEqual({ code: 0, signal: null });
+    const [allowed, denied] = example.stdout().trim().split('\n');
+    expect(allowed).toBe('Processing event');
+    expect(JSON.parse(denied ?? '')).toMatchObject({ status: 403, code: 'SEND_DENIED' });
+    const shown = service.stdout();
+    const password = (await readFile(join(folder, 'admin-password'), 'utf8')).trim();
+    expect(shown).toContain(`administrator   admin   password  ${password}`);
+    expect(service.logs().some((line) => JSON.stringify(line).includes(password))).toBe(false);
+    await endsOnCtrlC(service);
+    expect(embeddedPostgresPid(folder)).toBeUndefined();
+    await rm(folder, { recursive: true });
   });
 
   it('ends in order on Ctrl-C while somebody still listens', async () => {

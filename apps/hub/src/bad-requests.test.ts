@@ -71,7 +71,7 @@ describe('an upgrade', () => {
     expect(codeOf(raw.text())).toBe('HANDSHAKE_INVALID');
   });
 
-  it.each(['/connect/messenger?key=x', '/connect/messenger/', '/connect/hub/?a=/b'])('of %s is taken', async (path) => {
+  it.each(['/connect/messenger?x=key', '/connect/messenger/', '/connect/hub/?a=/b'])('of %s is taken', async (path) => {
     const raw = await connectRaw(hub.port);
     raw.socket.write(upgradeHead(path));
     await eventually(() => raw.text().startsWith('HTTP/1.1 101'));

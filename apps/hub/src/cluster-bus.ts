@@ -1,4 +1,4 @@
-import { connectNats, type Bus } from '@carillon/bus';
+import { connectNats, natsLogin, type Bus } from '@carillon/bus';
 import type { Logger } from '@carillon/runtime';
 
 import type { HubConfig } from './config.ts';
@@ -11,22 +11,4 @@ export function openClusterBus(config: HubConfig, { name, log }: { readonly name
     ...natsLogin(natsUrl), name, outboundMaxBytes, ...(natsCredsFile === undefined ? {} : { credsFile: natsCredsFile }),
     log: ({ level, text, fields }) => log[level](fields, text),
   });
-}
-
-export interface NatsLogin {
-  /** The URLs without what they log in with, which must not reach logs. */
-  readonly servers: readonly string[];
-  readonly user?: string;
-  readonly pass?: string;
-  readonly token?: string;
-}
-
-/** Takes `user:password@` or `token@` out of NATS URLs, as NATS's own tools read them; the first that has one is for all. */
-export function natsLogin(urls: readonly string[]): NatsLogin {
-  const parsed = urls.map((url) => new URL(url));
-  const named = parsed.find(({ username }) => username !== '');
-  const servers = parsed.map(({ protocol, host }) => `${protocol}//${host}`);
-  if (named === undefined) return { servers };
-  const user = decodeURIComponent(named.username);
-  return named.password === '' ? { servers, token: user } : { servers, user, pass: decodeURIComponent(named.password) };
 }

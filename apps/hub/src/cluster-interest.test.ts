@@ -36,7 +36,8 @@ function slowToConfirm(bus: Bus): { readonly bus: Bus; readonly confirm: () => v
     publish: (subject, payload) => bus.publish(subject, payload),
     subscribe,
     onState: (listener) => bus.onState(listener),
-    flush: () => bus.flush(),
+    keyValues: (bucket, options) => bus.keyValues(bucket, options),
+    flush: (options) => bus.flush(options),
     close: () => bus.close(),
   };
   return { bus: slow, confirm: () => { for (const resolve of waiting.splice(0)) resolve(); } };

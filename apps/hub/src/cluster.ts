@@ -9,8 +9,8 @@ import type { HubCounts } from './counts.ts';
 import type { ClusterDoor, Origin, Router } from './router.ts';
 
 /**
- * Hubs that share a bus are one hub. An event goes out once, on a subject that says where it entered and which room it
- * is of; hubs that want the room get it:
+ * Hubs that share a bus are one hub to each workspace. An event goes out once, on a subject that says where it entered
+ * and which room it is of; hubs that want the room get it:
  *
  *   carillon.1.<workspace>.ev.<origin>.<room tokens>      origin: m messenger, q messenger with a repeater owed,
  *                                                         r repeater, h hub link
@@ -20,12 +20,8 @@ import type { ClusterDoor, Origin, Router } from './router.ts';
  * travel in one message. While the bus is away nothing waits: it would come late and out of order; it is counted.
  */
 const ROOT = 'carillon.1';
-/** Until there are workspaces, all is in one. */
-const WORKSPACE = 'default';
-const PREFIX = `${ROOT}.${WORKSPACE}.ev`;
-const OFFER = `${ROOT}.${WORKSPACE}.offer`;
-/** Where hubs say which links to originals they hold. */
-export const CLAIMS_SUBJECT = `${ROOT}.${WORKSPACE}.claims`;
+/** Where hubs say which links to originals a workspace holds. Ids of workspaces are single tokens; `*` stands for all. */
+export const claimsSubject = (workspaceId: string): string => `${ROOT}.${workspaceId}.claims`;
 const REPEATERS = 'repeaters';
 /** An owed event is passed on this often when hubs keep losing their repeaters under it. */
 const OFFERS_MAX = 3;
@@ -34,6 +30,7 @@ const ORIGINS: Readonly<Record<string, Origin>> = { m: 'messenger', q: 'messenge
 const DROPS: Readonly<Record<'away' | 'too-large' | 'backlogged', DropReason>> = { away: 'bus-away', 'too-large': 'bus-too-large', backlogged: 'bus-backlogged' };
 
 export interface ClusterOptions {
+  readonly workspaceId: string;
   readonly bus: Bus;
   readonly router: Router;
   readonly counts: HubCounts;
@@ -63,16 +60,14 @@ export class Cluster implements ClusterDoor {
   #owed: readonly BusSubscription[] = [];
   #scheduled = false;
   #hasLinks = false;
-  publishedMessages = 0;
+  readonly #prefix: string;
+  readonly #offer: string;
 
   constructor(options: ClusterOptions) {
     this.#options = options;
-    this.interest = new ClusterInterest(options.bus, { prefix: `${PREFIX}.*`, deliver: (delivery) => this.#arrived(delivery) });
-  }
-
-  /** Whether the largest frame this hub takes fits a message of the bus. */
-  get takesLargestFrame(): boolean {
-    return this.#options.limits.frameMaxBytes + ENVELOPE_BYTES + FRAME_OVERHEAD_BYTES <= this.#options.bus.payloadMaxBytes;
+    this.#prefix = `${ROOT}.${options.workspaceId}.ev`;
+    this.#offer = `${ROOT}.${options.workspaceId}.offer`;
+    this.interest = new ClusterInterest(options.bus, { prefix: `${this.#prefix}.*`, deliver: (delivery) => this.#arrived(delivery) });
   }
 
   present(links: number, repeaters: number): void {
@@ -86,7 +81,7 @@ export class Cluster implements ClusterDoor {
   #joinChoice(join: boolean): void {
     if (join === this.#owed.length > 0) return;
     const leaving = this.#owed;
-    this.#owed = join ? [this.#owedOn(`${PREFIX}.${ORIGIN_TOKENS['messenger-owed']}.>`, 0), ...[1, 2, 3].map((tries) => this.#owedOn(`${OFFER}.${tries}`, tries))] : [];
+    this.#owed = join ? [this.#owedOn(`${this.#prefix}.${ORIGIN_TOKENS['messenger-owed']}.>`, 0), ...[1, 2, 3].map((tries) => this.#owedOn(`${this.#offer}.${tries}`, tries))] : [];
     for (const subscription of leaving) void subscription.unsubscribe();
   }
 
@@ -100,7 +95,7 @@ export class Cluster implements ClusterDoor {
     const bytes = frame.length + FRAME_OVERHEAD_BYTES;
     let pending = this.#pending.get(key);
     if (pending === undefined) {
-      pending = { subject: `${PREFIX}.${ORIGIN_TOKENS[origin]}.${roomSubject(room)}`, frames: [], bytes: ENVELOPE_BYTES };
+      pending = { subject: `${this.#prefix}.${ORIGIN_TOKENS[origin]}.${roomSubject(room)}`, frames: [], bytes: ENVELOPE_BYTES };
       this.#pending.set(key, pending);
     }
     if (pending.bytes + bytes > this.#options.bus.payloadMaxBytes) this.#send(pending);
@@ -125,12 +120,12 @@ export class Cluster implements ClusterDoor {
     pending.frames = [];
     pending.bytes = ENVELOPE_BYTES;
     const outcome = this.#options.bus.publish(pending.subject, encodeEnvelope(frames));
-    if (outcome === 'sent') this.publishedMessages += 1;
+    if (outcome === 'sent') this.#options.counts.clusterMessages += 1;
     else this.#options.counts.drop(DROPS[outcome], frames.length);
   }
 
   #arrived({ subject, payload }: BusDelivery): void {
-    const origin = ORIGINS[subject.charAt(PREFIX.length + 1)];
+    const origin = ORIGINS[subject.charAt(this.#prefix.length + 1)];
     for (const { room, id, event } of this.#arrivals(payload)) {
       this.#options.counts.take('cluster', event.bytes.length);
       if (origin !== undefined) this.#options.router.fromCluster(room, origin, event, id);
@@ -138,14 +133,15 @@ export class Cluster implements ClusterDoor {
   }
 
   #owedArrived(payload: Uint8Array, tries: number): void {
-    const homeless = this.#arrivals(payload).filter(({ event, id }) => {
+    const { router } = this.#options;
+    const homeless = this.#arrivals(payload).filter(({ room, event, id }) => {
       event.fields = `\tid=${id}`;
-      return !this.#options.router.offerRepeater(event);
+      return !router.offerRepeater(room, event);
     });
     if (homeless.length === 0) return;
     const envelope = encodeEnvelope(homeless.map(({ event }) => event.bytes));
-    const passedOn = tries < OFFERS_MAX && this.#options.bus.publish(`${OFFER}.${tries + 1}`, envelope) === 'sent';
-    if (!passedOn) this.#options.counts.drop('no-repeater', homeless.length);
+    const passedOn = tries < OFFERS_MAX && this.#options.bus.publish(`${this.#offer}.${tries + 1}`, envelope) === 'sent';
+    if (!passedOn) this.#options.counts.drop(router.repeaters > 0 ? 'denied' : 'no-repeater', homeless.length);
   }
 
   /** The events of a message. Malformed ones are counted; another hub of the cluster has a fault then. */
@@ -165,6 +161,11 @@ export class Cluster implements ClusterDoor {
     }
     return arrivals;
   }
+}
+
+/** Whether the largest frame that goes between hubs fits a message of the bus. */
+export function takesLargestFrame(bus: Bus, { frameMaxBytes }: WireLimits): boolean {
+  return frameMaxBytes + ENVELOPE_BYTES + FRAME_OVERHEAD_BYTES <= bus.payloadMaxBytes;
 }
 
 /** The event as a v2 frame, in memory of its own: the bus may keep it past this turn. */

@@ -1,8 +1,10 @@
 import { readFileSync } from 'node:fs';
 
+import { createAccessKey } from '@carillon/access';
+import { loadConfig, redactConfig } from '@carillon/runtime';
 import { describe, expect, it } from 'vitest';
 
-import { hubConfigProblems, hubSettings, loadHubConfig } from './config.ts';
+import { hubConfigProblems, hubSettings, hubSettingsFor, loadHubConfig } from './config.ts';
 import { VERSION } from './version.ts';
 
 const problemsOf = (env: Record<string, string>): string[] => {
@@ -59,6 +61,26 @@ describe('the configuration of a hub', () => {
     expect(loaded.ok).toBe(false);
     expect(JSON.stringify(loaded)).not.toContain('hunter2');
     expect(hubSettings.cluster.natsUrl.secret).toBe(true);
+  });
+
+  it('asks for keys, unless it or its app says otherwise', () => {
+    const modeOf = (env: Record<string, string>, settings = hubSettings) => {
+      const loaded = loadConfig(settings, env);
+      return loaded.ok ? loaded.config.access.mode : loaded.problems.map(({ env: name }) => name);
+    };
+    const loopback = hubSettingsFor({ access: 'loopback' });
+    expect([modeOf({}), modeOf({ CARILLON_HUB_ACCESS: 'open' }), modeOf({}, loopback), modeOf({ CARILLON_HUB_ACCESS: 'keys' }, loopback)]).toEqual(['keys', 'open', 'loopback', 'keys']);
+    expect(modeOf({ CARILLON_HUB_ACCESS: 'Open' })).toEqual(['CARILLON_HUB_ACCESS']);
+  });
+
+  it('never prints the key of its links, also when it is none', () => {
+    const { key } = createAccessKey();
+    const loaded = loadHubConfig({ CARILLON_HUB_LINK_KEY: key });
+    if (!loaded.ok) throw new Error('a key is refused');
+    expect(loaded.config.access.linkKey).toBe(key);
+    expect(JSON.stringify(redactConfig(hubSettings, loaded.config))).not.toContain(key);
+    const refused = loadHubConfig({ CARILLON_HUB_LINK_KEY: `${key}x` });
+    expect([refused.ok, JSON.stringify(refused).includes(key)]).toEqual([false, false]);
   });
 
   it('is checked as a whole also when it was made by hand', () => {

@@ -1,17 +1,26 @@
-import { bytes, commaList, commonSettings, durationMs, integer, listenAddress, loadConfig, setting, text, urlOf, type Config, type ConfigResult, type Environment } from '@carillon/runtime';
+import { parseAccessKey } from '@carillon/access';
+import { bytes, commaList, commonSettings, durationMs, integer, listenAddress, loadConfig, oneOf, setting, text, urlOf, type Config, type ConfigResult, type Environment } from '@carillon/runtime';
 import { DEFAULT_LIMITS } from '@carillon/wire';
 import { z } from 'zod';
 
+import type { AccessMode } from './admission.ts';
 import { parseLinkAddress } from './link-address.ts';
 
+const ACCESS_MODES = ['keys', 'loopback', 'open'] as const satisfies readonly AccessMode[];
+
 /** Everything a hub can be told. The only file of this app that knows environment names. */
-export const hubSettings = {
-  listen: setting({ env: 'CARILLON_HUB_LISTEN', schema: listenAddress, default: '127.0.0.1:7100', help: 'Where peers connect. There are no access keys yet: anything but loopback is open to whoever reaches it.' }),
+const settings = {
+  listen: setting({ env: 'CARILLON_HUB_LISTEN', schema: listenAddress, default: '127.0.0.1:7100', help: 'Where peers connect. Who may is said by CARILLON_HUB_ACCESS.' }),
   common: commonSettings('HUB', { adminListen: '127.0.0.1:7180' }),
   name: setting({ env: 'CARILLON_HUB_NAME', schema: text({ max: 64 }).optional(), aliases: ['SYSTEM_ID'], help: 'What this hub calls itself in status and logs; the host name when unset.' }),
   roomSystem: setting({ env: 'CARILLON_HUB_ROOM_SYSTEM', schema: text({ max: 256 }).optional(), aliases: ['ROOM_SYSTEM'], help: 'Set (to anything) on a hub that stands in a room: it passes no repeater frames on to other hubs.' }),
   links: setting({ env: 'CARILLON_HUB_LINKS', schema: commaList, default: '', help: 'Hubs to link with from the start, as for POST /interconnect/:address; tried for ever.' }),
   allowedOrigins: setting({ env: 'CARILLON_HUB_ALLOWED_ORIGINS', schema: commaList, default: '', help: 'Origins whose pages may connect besides the hub\'s own, e.g. https://rooms.example.' }),
+  access: {
+    mode: setting({ env: 'CARILLON_HUB_ACCESS', schema: oneOf(ACCESS_MODES), default: 'keys', help: 'Who may come without an access key: nobody (keys; but for a workspace default that names an anonymous key), whoever is on this machine and behind no proxy (loopback), or whoever reaches the address (open). They belong to workspace default. A key that is presented is checked in every mode.' }),
+    linkKey: setting({ env: 'CARILLON_HUB_LINK_KEY', schema: z.string().refine((key) => parseAccessKey(key) !== undefined, 'must be an access key (ck_…)').optional(), secret: true, help: 'The access key that the links of CARILLON_HUB_LINKS present to the other hubs.' }),
+    staleAfterMs: setting({ env: 'CARILLON_HUB_ACCESS_STALE_AFTER_MS', schema: durationMs({ min: 0 }), default: '1500', unit: 'ms', help: 'A hub of a cluster that could not hear of access changes for so long trusts no key until it can: peers with keys are closed with ACCESS_STALE and come back. 0: it goes on with what it knows.' }),
+  },
   cluster: {
     natsUrl: setting({ env: 'CARILLON_NATS_URL', schema: z.string().optional().transform((list) => (list === undefined || list === '' ? [] : list.split(',').map((url) => url.trim()))).pipe(z.array(urlOf(['nats:', 'tls:']))), secret: true, help: 'NATS servers (comma list) that make the hubs using them one cluster; unset: this hub stands alone.' }),
     natsCredsFile: setting({ env: 'CARILLON_NATS_CREDS_FILE', schema: text({ max: 1_024 }).optional(), help: 'A NATS .creds file to log in with; a user and password, or a token, may stand in CARILLON_NATS_URL instead.' }),
@@ -39,6 +48,13 @@ export const hubSettings = {
     comeBackMaxMs: setting({ env: 'CARILLON_HUB_COME_BACK_MAX_MS', schema: durationMs({ min: 0 }), default: '5000', unit: 'ms', help: '… and this.' }),
   },
 } as const;
+
+/** The settings of a hub with another default for who may come without a key. */
+export function hubSettingsFor({ access }: { readonly access: AccessMode }): typeof settings {
+  return { ...settings, access: { ...settings.access, mode: { ...settings.access.mode, default: access } } };
+}
+
+export const hubSettings = hubSettingsFor({ access: 'keys' });
 
 export type HubConfig = Config<typeof hubSettings>;
 

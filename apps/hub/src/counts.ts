@@ -14,6 +14,12 @@ export class HubCounts {
   readonly dropped = new Tally();
   /** Connections that ended, by our code, or the close code when the peer ended it. */
   readonly closed = new Tally();
+  /** Events that did not fit their definition, by what became of them. */
+  readonly unfit: Record<'warn' | 'reject', number> = { warn: 0, reject: 0 };
+  /** Messages sent to other hubs of the cluster. */
+  clusterMessages = 0;
+  /** Records of the access feed that could not be read. */
+  malformedRecords = 0;
 
   take(source: EventSource, bytes: number): void {
     this.received[source] += 1;

@@ -1,83 +1,144 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 
-import { LOG_LEVELS, sendRefusal, type BodyReader, type Logger, type LogLevel } from '@carillon/runtime';
-import { readRoomEvent } from '@carillon/schemas';
-import { CarillonError, encodeFrame, patternFault, roomFault, type ErrorCode, type WireLimits } from '@carillon/wire';
+import { LOG_LEVELS, sendRefusal, type BodyReader, type Logger, type LogLevel, type ProblemDetail } from '@carillon/runtime';
+import { DEFAULT_WORKSPACE_ID, KEY_KINDS, readRoomEvent, type KeyKind } from '@carillon/schemas';
+import { CarillonError, encodeFrame, ERRORS, patternFault, roomFault, type ErrorCode, type WireLimits } from '@carillon/wire';
 
+import type { AccessRelay } from './access-relay.ts';
+import type { Admission, ReadRequest } from './admission.ts';
 import type { HubCounts } from './counts.ts';
-import type { Links } from './links.ts';
-import type { LiveTails } from './live-tails.ts';
-import type { Router } from './router.ts';
+import type { Caller } from './holders.ts';
+import { readLinkRequest } from './link-request.ts';
 import type { HubStatus } from './status.ts';
+import type { Workspace } from './workspace.ts';
+import type { Workspaces } from './workspaces.ts';
 
 /**
  * The hub's calls over HTTP. A plain table on `node:http`: publishing must cost little more than the event itself, and
  * there is nothing here that a framework would do for us (docs/adr/0004).
  */
 export interface HttpOptions {
-  readonly router: Router;
+  readonly workspaces: Workspaces;
+  readonly admission: Admission;
+  readonly relay: AccessRelay;
   readonly counts: HubCounts;
   readonly limits: WireLimits;
-  readonly links: Links;
-  readonly tails: LiveTails;
   readonly bodies: BodyReader;
   readonly log: Logger;
-  readonly status: () => HubStatus;
+  /** What is shown to callers of a workspace. */
+  readonly status: (workspace: Workspace) => HubStatus;
   readonly isDraining: () => boolean;
   /** Whether the hub has as many peers as it takes. */
   readonly isFull: () => boolean;
-  /** Answers for paths that are not the hub's (the standalone's page); false when it does not know one either. */
+  /** Answers for paths that are not the hub's (the standalone's page), whoever asks; false when it does not know one either. */
   readonly pages?: (req: IncomingMessage, res: ServerResponse, path: string) => boolean;
 }
 
-interface Call {
+interface Request {
   readonly req: IncomingMessage;
   readonly res: ServerResponse;
   /** Percent-decoded pieces of the path that the route left open. */
   readonly args: readonly string[];
 }
 
-type Answer = (options: HttpOptions, call: Call) => void | Promise<void>;
+/** A request of somebody who was let in. */
+interface Call extends Request {
+  readonly caller: Caller;
+  /** Made on demand, and not before what the call waits for is over. */
+  readonly workspace: () => Workspace;
+}
 
-const ROUTES: readonly { readonly path: RegExp; readonly methods: Readonly<Record<string, Answer>> }[] = [
-  { path: /^\/event$/, methods: { POST: postEvent } },
-  { path: /^\/rooms\/([^/]+)\/events$/, methods: { GET: getRoomEvents } },
-  { path: /^\/interconnect$/, methods: { GET: (options, { res }) => sendJson(res, { links: options.links.list() }) } },
-  { path: /^\/interconnect\/(.+)$/, methods: { POST: postInterconnect, DELETE: deleteInterconnect } },
-  { path: /^\/status$/, methods: { GET: (options, { res }) => sendJson(res, options.status()) } },
+type Answer<R extends Request> = (options: HttpOptions, request: R) => void | Promise<void>;
+
+interface PublicRoute {
+  readonly path: RegExp;
+  readonly kinds?: undefined;
+  readonly methods: Readonly<Record<string, Answer<Request>>>;
+}
+
+interface KeyedRoute {
+  readonly path: RegExp;
+  /** Kinds of keys that open it; the first is what somebody without a key counts as. */
+  readonly kinds: readonly [KeyKind, ...KeyKind[]];
+  readonly methods: Readonly<Record<string, Answer<Call>>>;
+}
+
+const SENDERS = ['messenger', 'service'] as const;
+const LINKS = ['hub-link'] as const;
+
+const ROUTES: readonly (PublicRoute | KeyedRoute)[] = [
+  { path: /^\/event$/, kinds: SENDERS, methods: { POST: postEvent } },
+  { path: /^\/rooms\/([^/]+)\/events$/, kinds: SENDERS, methods: { GET: getRoomEvents } },
+  { path: /^\/access\/feed$/, kinds: ['repeater'], methods: { GET: getAccessFeed } },
+  { path: /^\/interconnect$/, kinds: LINKS, methods: { GET: (_options, { res, workspace }) => sendJson(res, { links: workspace().links.list() }) } },
+  { path: /^\/interconnect\/(.+)$/, kinds: LINKS, methods: { POST: postInterconnect, DELETE: deleteInterconnect } },
+  { path: /^\/status$/, kinds: KEY_KINDS, methods: { GET: (options, { res, workspace }) => sendJson(res, options.status(workspace())) } },
+  { path: /^\/log-level$/, kinds: LINKS, methods: { GET: getLogLevel } },
+  { path: /^\/log-level\/([^/]+)$/, kinds: LINKS, methods: { PUT: putLogLevel } },
   { path: /^\/health$/, methods: { GET: (options, { res }) => sendJson(res, options.isDraining() ? 'draining' : 'healthy') } },
-  { path: /^\/log-level$/, methods: { GET: (options, { res }) => sendJson(res, { 'log-level': options.log.level }) } },
-  { path: /^\/log-level\/([^/]+)$/, methods: { PUT: putLogLevel } },
   { path: /^\/connect\/[^/]+$/, methods: { GET: refuseWithoutUpgrade } },
 ];
 
 /** Answers one request. */
 export async function answerHttp(options: HttpOptions, req: IncomingMessage, res: ServerResponse): Promise<void> {
-  const path = (req.url ?? '/').split('?', 1)[0] as string;
+  const read = options.admission.read(req);
+  // A key that cannot be read leaves the address as it came: what is public is answered all the same.
+  const path = (read.ok ? read.url : (req.url ?? '/')).split('?', 1)[0] as string;
   try {
-    for (const route of ROUTES) {
-      const match = route.path.exec(path);
-      if (match === null) continue;
-      const answer = route.methods[req.method ?? ''];
-      if (answer === undefined) {
-        res.setHeader('allow', Object.keys(route.methods).join(', '));
-        refuse(options, res, 'METHOD_NOT_ALLOWED');
-        return;
-      }
-      const args = match.slice(1).map(decodePiece);
-      if (args.includes(undefined)) refuse(options, res, 'REQUEST_MALFORMED', 'the path is not percent-encoded UTF-8');
-      else await answer(options, { req, res, args: args as string[] });
-      return;
+    const route = ROUTES.find((each) => each.path.test(path));
+    if (route === undefined) {
+      if (!options.admission.isPageAllowed(req.headers)) refuse(options, res, { code: 'ORIGIN_REFUSED' });
+      else if (options.pages?.(req, res, path) !== true) refuse(options, res, { code: read.ok ? 'ROUTE_NOT_FOUND' : read.code });
+    } else {
+      await answerRoute(options, route, { req, res, path, read });
     }
-    if (options.pages?.(req, res, path) !== true) refuse(options, res, 'ROUTE_NOT_FOUND');
   } catch (error) {
     if (error instanceof CarillonError) {
-      refuse(options, res, error.code, error.detail);
+      refuse(options, res, { code: error.code, detail: error.detail });
       return;
     }
-    options.log.error({ error, path: path.slice(0, 128) }, 'request failed');
-    refuse(options, res, 'INTERNAL');
+    options.log.error({ error, path: read.ok ? path.slice(0, 128) : '' }, 'request failed');
+    refuse(options, res, { code: 'INTERNAL' });
   }
+}
+
+interface Matched {
+  readonly req: IncomingMessage;
+  readonly res: ServerResponse;
+  readonly path: string;
+  readonly read: ReadRequest;
+}
+
+async function answerRoute(options: HttpOptions, route: PublicRoute | KeyedRoute, { req, res, path, read }: Matched): Promise<void> {
+  if (!Object.hasOwn(route.methods, req.method ?? '')) {
+    res.setHeader('allow', Object.keys(route.methods).join(', '));
+    refuse(options, res, { code: 'METHOD_NOT_ALLOWED' });
+    return;
+  }
+  const caller = admit(options, { req, read, kinds: route.kinds });
+  if (!caller.ok) {
+    refuse(options, res, caller);
+    return;
+  }
+  const args = (route.path.exec(path) ?? []).slice(1).map(decodePiece);
+  if (args.includes(undefined)) {
+    refuse(options, res, { code: 'REQUEST_MALFORMED', detail: 'the path is not percent-encoded UTF-8' });
+    return;
+  }
+  const request: Request = { req, res, args: args as string[] };
+  if (route.kinds === undefined || caller.caller === undefined) await (route as PublicRoute).methods[req.method ?? '']?.(options, request);
+  else await route.methods[req.method ?? '']?.(options, { ...request, caller: caller.caller, workspace: workspaceOf(options, caller.caller) });
+}
+
+type Admittance = { readonly ok: true; readonly caller: Caller | undefined } | ({ readonly ok: false } & Refusal);
+
+function admit({ admission }: HttpOptions, { req, read, kinds }: { readonly req: IncomingMessage; readonly read: ReadRequest; readonly kinds: KeyedRoute['kinds'] | undefined }): Admittance {
+  if (kinds === undefined) return admission.isPageAllowed(req.headers) ? { ok: true, caller: undefined } : { ok: false, code: 'ORIGIN_REFUSED' };
+  return read.ok ? admission.admit(req, read.key, kinds) : read;
+}
+
+function workspaceOf({ workspaces }: HttpOptions, { principal }: Caller): () => Workspace {
+  return () => workspaces.of(principal.workspaceId);
 }
 
 function decodePiece(piece: string): string | undefined {
@@ -94,12 +155,27 @@ function sendJson(res: ServerResponse, value: unknown, status = 200): void {
   res.end(body);
 }
 
-function refuse({ counts }: HttpOptions, res: ServerResponse, code: ErrorCode, detail?: string): void {
+interface Refusal {
+  readonly code: ErrorCode;
+  readonly detail?: string | undefined;
+  readonly errors?: readonly ProblemDetail[];
+}
+
+function refuse({ counts }: HttpOptions, res: ServerResponse, { code, detail, errors = [] }: Refusal): void {
   counts.refuse(code);
   // A body that is not going to be read must not keep the connection.
   if (hasBody(res.req) && !res.req.complete) res.setHeader('connection', 'close');
-  sendRefusal(res, code, detail === undefined || detail === '' ? {} : { detail });
+  const { http, retryable }: { readonly http: number; readonly retryable: boolean } = ERRORS[code];
+  // RFC 9110 §11.6.1: who is to show credentials is told which.
+  if (http === 401) res.setHeader('www-authenticate', 'Bearer');
+  if (retryable && (http === 429 || code === 'ACCESS_STALE')) res.setHeader('retry-after', code === 'ACCESS_STALE' ? 1 + Math.floor(Math.random() * STALE_RETRY_MAX_S) : RATE_RETRY_S);
+  sendRefusal(res, code, { ...(detail === undefined || detail === '' ? {} : { detail }), ...(errors.length === 0 ? {} : { errors }) });
 }
+
+/** Buckets of use are full again after a second. */
+const RATE_RETRY_S = 1;
+/** Whoever was refused while access was stale comes back spread over this. */
+const STALE_RETRY_MAX_S = 5;
 
 function hasBody({ headers }: IncomingMessage): boolean {
   return headers['transfer-encoding'] !== undefined || (headers['content-length'] ?? '0') !== '0';
@@ -107,62 +183,107 @@ function hasBody({ headers }: IncomingMessage): boolean {
 
 const BODY_REFUSALS: Readonly<Record<'too-large' | 'too-many' | 'gone', ErrorCode>> = { 'too-large': 'BODY_TOO_LARGE', 'too-many': 'OVERLOADED', gone: 'REQUEST_MALFORMED' };
 
-async function postEvent(options: HttpOptions, { req, res }: Call): Promise<void> {
+/** Reads a body, or refuses; a caller whose right ended meanwhile is refused too. */
+async function readBody(options: HttpOptions, { req, res, caller }: Call): Promise<Buffer | undefined> {
   const body = await options.bodies.read(req);
-  if (!body.ok) {
-    res.setHeader('connection', 'close');
-    refuse(options, res, BODY_REFUSALS[body.why]);
-    return;
-  }
-  const read = readRoomEvent(body.bytes);
+  const ended = options.admission.recheck(caller);
+  if (body.ok && ended === undefined) return body.bytes;
+  if (!body.ok) res.setHeader('connection', 'close');
+  refuse(options, res, { code: body.ok ? (ended as ErrorCode) : BODY_REFUSALS[body.why] });
+  return undefined;
+}
+
+async function postEvent(options: HttpOptions, call: Call): Promise<void> {
+  const { res, caller } = call;
+  const body = await readBody(options, call);
+  if (body === undefined) return;
+  const read = readRoomEvent(body);
   if (!read.ok) {
-    options.counts.refuse(read.code);
-    sendRefusal(res, read.code, { detail: read.detail, ...(read.errors.length === 0 ? {} : { errors: read.errors }) });
+    refuse(options, res, read);
     return;
   }
   const fault = roomFault(read.room, options.limits.roomMaxBytes);
   if (fault !== undefined) {
-    refuse(options, res, 'ROOM_NAME_INVALID', `affected-room.roomID is ${fault}`);
+    refuse(options, res, { code: 'ROOM_NAME_INVALID', detail: `affected-room.roomID is ${fault}` });
     return;
   }
-  const frame = Buffer.from(encodeFrame(read.room, body.bytes).buffer);
+  const bytes = Buffer.from(encodeFrame(read.room, body).buffer);
   const tagEnd = Buffer.byteLength(read.room);
-  options.counts.take('http', frame.length);
-  options.router.fromMessenger(read.room, { bytes: frame, roomEnd: tagEnd, tagEnd, fields: '', source: undefined, order: 0 });
+  const { intake, router } = call.workspace();
+  const refusal = intake.refusal(caller.principal, { room: read.room, bytes, bodyAt: tagEnd + 1 });
+  if (refusal !== undefined) {
+    refuse(options, res, refusal);
+    return;
+  }
+  options.counts.take('http', bytes.length);
+  router.fromMessenger(read.room, { bytes, roomEnd: tagEnd, tagEnd, fields: '', source: undefined, order: 0 });
   res.writeHead(200, { 'content-type': 'text/plain; charset=utf-8' });
   res.end('Processing event');
 }
 
-function getRoomEvents(options: HttpOptions, { res, args: [pattern = ''] }: Call): void {
+function getRoomEvents(options: HttpOptions, { res, args: [pattern = ''], caller, workspace }: Call): void {
   const fault = patternFault(pattern, options.limits.roomMaxBytes);
-  if (options.isDraining()) refuse(options, res, 'DRAINING');
-  else if (options.isFull()) refuse(options, res, 'CONNECTIONS_EXCEEDED');
-  else if (fault !== undefined) refuse(options, res, 'PATTERN_INVALID', fault);
-  else options.tails.open(pattern, res);
+  const busy = busyCode(options);
+  if (busy !== undefined) refuse(options, res, { code: busy });
+  else if (fault !== undefined) refuse(options, res, { code: 'PATTERN_INVALID', detail: fault });
+  else {
+    const refused = workspace().tails.open({ pattern, caller, response: res });
+    if (refused !== undefined) refuse(options, res, { code: refused });
+  }
 }
 
-async function postInterconnect(options: HttpOptions, { res, args: [address = ''] }: Call): Promise<void> {
-  sendJson(res, await options.links.add(address));
+function getAccessFeed(options: HttpOptions, { res, caller }: Call): void {
+  const busy = busyCode(options);
+  const refused = busy ?? options.relay.open(res, caller);
+  if (refused !== undefined) refuse(options, res, { code: refused });
 }
 
-async function deleteInterconnect(options: HttpOptions, { res, args: [address = ''] }: Call): Promise<void> {
-  await options.links.remove(address);
+function busyCode({ isDraining, isFull }: HttpOptions): ErrorCode | undefined {
+  if (isDraining()) return 'DRAINING';
+  return isFull() ? 'CONNECTIONS_EXCEEDED' : undefined;
+}
+
+async function postInterconnect(options: HttpOptions, call: Call): Promise<void> {
+  const body = await readBody(options, call);
+  if (body === undefined) return;
+  const request = readLinkRequest(body);
+  if (!request.ok) {
+    refuse(options, call.res, request);
+    return;
+  }
+  sendJson(call.res, await call.workspace().links.add(call.args[0] ?? '', { caller: call.caller, accessKey: request.accessKey }));
+}
+
+async function deleteInterconnect(_options: HttpOptions, { res, args: [address = ''], workspace }: Call): Promise<void> {
+  await workspace().links.remove(address);
   res.writeHead(204);
   res.end();
 }
 
 /** A 426 says what to upgrade to (RFC 9110 §15.5.22). */
-function refuseWithoutUpgrade(options: HttpOptions, { res }: Call): void {
+function refuseWithoutUpgrade(options: HttpOptions, { res }: Request): void {
   res.setHeader('upgrade', 'websocket');
   res.setHeader('connection', 'upgrade');
-  refuse(options, res, 'UPGRADE_REQUIRED');
+  refuse(options, res, { code: 'UPGRADE_REQUIRED' });
 }
 
-function putLogLevel(options: HttpOptions, { res, args: [level = ''] }: Call): void {
+function getLogLevel(options: HttpOptions, { res, caller }: Call): void {
+  if (mayTurnLog(options, res, caller)) sendJson(res, { 'log-level': options.log.level });
+}
+
+function putLogLevel(options: HttpOptions, { res, args: [level = ''], caller }: Call): void {
+  if (!mayTurnLog(options, res, caller)) return;
   if (!(LOG_LEVELS as readonly string[]).includes(level)) {
-    refuse(options, res, 'LOG_LEVEL_INVALID', `one of ${LOG_LEVELS.join(', ')}`);
+    refuse(options, res, { code: 'LOG_LEVEL_INVALID', detail: `one of ${LOG_LEVELS.join(', ')}` });
     return;
   }
   options.log.level = level as LogLevel;
   sendJson(res, { 'log-level': level });
+}
+
+/** The log is the whole hub's: keys of other workspaces than `default` have nothing to do with it. */
+function mayTurnLog(options: HttpOptions, res: ServerResponse, { principal }: Caller): boolean {
+  if (principal.workspaceId === DEFAULT_WORKSPACE_ID) return true;
+  refuse(options, res, { code: 'ACCESS_KIND_REFUSED', detail: 'only a key of workspace default' });
+  return false;
 }

@@ -1,6 +1,6 @@
-import { createServer, type IncomingHttpHeaders, type Server, type ServerResponse } from 'node:http';
+import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
+import type { Socket } from 'node:net';
 
-import { sendRefusal } from '@carillon/runtime';
 import { refuseUpgrade } from '@carillon/session';
 
 import type { HubCounts } from './counts.ts';
@@ -12,7 +12,6 @@ export interface HubServerOptions {
   readonly connectionsMax: number;
   readonly handshakeTimeoutMs: number;
   readonly counts: HubCounts;
-  readonly isPageAllowed: (headers: IncomingHttpHeaders) => boolean;
   readonly http: HttpOptions;
   readonly upgrade: UpgradeOptions;
 }
@@ -26,7 +25,7 @@ const KEEP_ALIVE_MS = 5_000;
 const BODY_FACTOR = 3;
 
 /** `requests` are the answers under way. */
-export function createHubServer({ connectionsMax, handshakeTimeoutMs, counts, isPageAllowed, http, upgrade }: HubServerOptions): { readonly server: Server; readonly requests: ReadonlySet<ServerResponse> } {
+export function createHubServer({ connectionsMax, handshakeTimeoutMs, counts, http, upgrade }: HubServerOptions): { readonly server: Server; readonly requests: ReadonlySet<ServerResponse> } {
   const server = createServer({
     headersTimeout: handshakeTimeoutMs,
     requestTimeout: handshakeTimeoutMs * BODY_FACTOR,
@@ -37,15 +36,13 @@ export function createHubServer({ connectionsMax, handshakeTimeoutMs, counts, is
   // Peers beyond connectionsMax get an answer with a code; sockets beyond this reserve get none.
   server.maxConnections = connectionsMax + HTTP_SOCKETS_MAX;
   const requests = new Set<ServerResponse>();
+  const closeWithSocket = createPipelineWatch();
   server.on('drop', () => counts.refuse('CONNECTIONS_EXCEEDED'));
   server.on('request', (req, res) => {
     requests.add(res);
     res.once('close', () => requests.delete(res));
-    if (isPageAllowed(req.headers)) void answerHttp(http, req, res);
-    else {
-      counts.refuse('ORIGIN_REFUSED');
-      sendRefusal(res, 'ORIGIN_REFUSED');
-    }
+    closeWithSocket(req, res);
+    void answerHttp(http, req, res);
   });
   server.on('upgrade', (req, stream, head) => answerUpgrade(upgrade, req, stream, head));
   server.on('clientError', (error: NodeJS.ErrnoException, stream) => {
@@ -54,4 +51,27 @@ export function createHubServer({ connectionsMax, handshakeTimeoutMs, counts, is
     refuseUpgrade(stream, code);
   });
   return { server, requests };
+}
+
+/**
+ * Answers to pipelined requests wait for those before them, without a socket of their own, and Node says `close` of none
+ * that still waits when the socket goes. What such an answer holds would be held for ever, and a drain would wait for it.
+ */
+function createPipelineWatch(): (req: IncomingMessage, res: ServerResponse) => void {
+  const waiting = new WeakMap<Socket, Set<ServerResponse>>();
+  return ({ socket }, res) => {
+    if (res.socket !== null) return;
+    let behind = waiting.get(socket);
+    if (behind === undefined) {
+      const all = (behind = new Set());
+      waiting.set(socket, all);
+      socket.once('close', () => {
+        for (const each of all) {
+          if (each.socket === null) each.destroy().emit('close');
+        }
+      });
+    }
+    behind.add(res);
+    res.once('close', () => behind.delete(res));
+  };
 }

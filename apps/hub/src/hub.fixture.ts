@@ -1,5 +1,8 @@
 import { once } from 'node:events';
+import { mkdtemp, rm } from 'node:fs/promises';
 import { connect, type Socket } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 
 import type { Bus } from '@carillon/bus';
 import { detachedHost, runProcess, type RunningProcess } from '@carillon/runtime';
@@ -15,10 +18,20 @@ import { VERSION } from './version.ts';
 // Hubs in this process, and the peers, tails and raw sockets of strangers. What a test opened, `closeAll` closes.
 
 const closers: (() => unknown)[] = [];
+const secrets: string[] = [];
+const allLogs: (readonly string[])[] = [];
 
-/** Peers and sockets first, then hubs, each in the reverse order of their start. */
+/** Peers and sockets first, then hubs, each in the reverse order of their start. Throws when a hub has logged a secret. */
 export async function closeAll(): Promise<void> {
   for (const close of closers.splice(0).reverse()) await close();
+  const lines = allLogs.splice(0).flat();
+  const told = secrets.splice(0).filter((secret) => lines.some((line) => line.includes(secret)));
+  if (told.length > 0) throw new Error(`${told.length} secrets stand in the logs`);
+}
+
+/** Has `closeAll` see to it that no hub has logged an access key, or its secret alone. */
+export function keepSecret(accessKey: string): void {
+  secrets.push(accessKey, accessKey.slice(accessKey.lastIndexOf('_') + 1));
 }
 
 /** Has something closed by `closeAll`. */
@@ -32,6 +45,8 @@ export interface TestHub {
   readonly host: string;
   readonly url: string;
   readonly running: RunningProcess;
+  /** Where it keeps its copy of access; gone after the test. */
+  readonly dataDir: string;
   /** Log lines as they were written. */
   readonly logs: readonly string[];
   /** Sum of a metric's samples, of those with a label value when one is given. */
@@ -53,8 +68,9 @@ export interface Answer {
   readonly code: string | undefined;
 }
 
-/** Small bounds and quick retries; `env` overrides. */
+/** Small bounds and quick retries, and no keys asked for; `env` overrides. */
 const ENVIRONMENT = {
+  CARILLON_HUB_ACCESS: 'open',
   CARILLON_HUB_ADMIN_LISTEN: '127.0.0.1:0',
   CARILLON_LOG_LEVEL: 'debug',
   CARILLON_DRAIN_TIMEOUT_MS: '5000',
@@ -67,20 +83,24 @@ const ENVIRONMENT = {
 export interface TestHubOptions {
   readonly env?: Readonly<Record<string, string>>;
   readonly bus?: Bus;
+  readonly feedBus?: Bus;
   readonly port?: number;
 }
 
-export async function startTestHub({ env = {}, bus, port = 0 }: TestHubOptions = {}): Promise<TestHub> {
-  const loaded = loadHubConfig({ ...ENVIRONMENT, CARILLON_HUB_LISTEN: `127.0.0.1:${port}`, ...env });
+export async function startTestHub({ env = {}, bus, feedBus, port = 0 }: TestHubOptions = {}): Promise<TestHub> {
+  const dataDir = await mkdtemp(join(tmpdir(), 'carillon-hub-'));
+  onClose(() => rm(dataDir, { recursive: true, force: true }));
+  const loaded = loadHubConfig({ ...ENVIRONMENT, CARILLON_DATA_DIR: dataDir, CARILLON_HUB_LISTEN: `127.0.0.1:${port}`, ...env });
   if (!loaded.ok) throw new Error(JSON.stringify(loaded.problems));
   const { config } = loaded;
   const logs: string[] = [];
+  allLogs.push(logs);
   let started: Awaited<ReturnType<typeof startHub>> | undefined;
   const running = await runProcess({
     name: 'hub', version: VERSION, adminListen: config.common.adminListen, logLevel: config.common.logLevel, drainTimeoutMs: config.common.drainTimeoutMs,
     host: detachedHost({ write: (line) => logs.push(line) }),
     start: async (context) => {
-      started = await startHub({ config, version: VERSION, ...(bus === undefined ? {} : { bus }) }, context);
+      started = await startHub({ config, version: VERSION, ...(bus === undefined ? {} : { bus }), ...(feedBus === undefined ? {} : { feedBus }) }, context);
     },
   });
   if (started === undefined) throw new Error('the hub did not start');
@@ -95,7 +115,7 @@ export async function startTestHub({ env = {}, bus, port = 0 }: TestHubOptions =
     return readAnswer(response);
   };
   return {
-    id, host, running, logs, stop, call,
+    id, host, running, dataDir, logs, stop, call,
     port: address.port,
     url: `ws://${host}`,
     metric: async (name, label) => sumOf(await (await fetch(`${admin}/metrics`)).text(), name, label),
@@ -190,7 +210,12 @@ export async function connectPeer(hub: { readonly url: string }, kind: PeerKind,
 
 /** A messenger that hears the rooms. */
 export async function joinRooms(hub: { readonly url: string }, ...rooms: readonly string[]): Promise<TestPeer> {
-  const peer = await connectPeer(hub, 'messenger');
+  return joinRoomsWith({}, hub, ...rooms);
+}
+
+/** The same with headers, e.g. an access key. */
+export async function joinRoomsWith(headers: Readonly<Record<string, string>>, hub: { readonly url: string }, ...rooms: readonly string[]): Promise<TestPeer> {
+  const peer = await connectPeer(hub, 'messenger', { headers });
   if (rooms.length > 0) await peer.subscribe(...rooms);
   return peer;
 }
@@ -209,10 +234,10 @@ export interface TestTail {
 }
 
 /** Opens a live tail and reads it to the end. */
-export async function openTail(hub: TestHub, path: string): Promise<TestTail> {
+export async function openTail(hub: TestHub, path: string, headers: Readonly<Record<string, string>> = {}): Promise<TestTail> {
   const abort = new AbortController();
   onClose(() => abort.abort());
-  const response = await fetch(`http://${hub.host}${path}`, { signal: abort.signal });
+  const response = await fetch(`http://${hub.host}${path}`, { headers, signal: abort.signal });
   let text = '';
   const read = async (): Promise<void> => {
     for await (const piece of response.body ?? []) text += Buffer.from(piece as Uint8Array).toString('utf8');

@@ -1,4 +1,5 @@
-export { hubConfigProblems, hubSettings, loadHubConfig, type HubConfig } from './config.ts';
+export type { AccessMode } from './admission.ts';
+export { hubConfigProblems, hubSettings, hubSettingsFor, loadHubConfig, type HubConfig } from './config.ts';
 export { startHub, type Hub, type HubOptions } from './hub.ts';
 export { hubMetricDefinitions } from './metrics.ts';
 export { openClusterBus } from './cluster-bus.ts';

@@ -36,6 +36,8 @@ describe('a link address', () => {
     'me@hub-2', 'me:pass@hub-2:7100', 'ws://me@hub-2', 'ws://me:pass@hub-2', 'ws://@hub-2', 'ws://:@hub-2',
     'hub-2?x=1', 'hub-2#x', 'ws://hub-2?x=1', 'ws://hub-2/connect/hub?x=1', 'ws://hub-2#x', 'ws://hub-2?', 'ws://hub-2#', 'ws://hub-2/connect/hub?#',
     'hub-2/connect/hub', '//hub-2', '/hub-2', 'http://hub-2', 'https://hub-2', 'file:///etc/passwd', 'ftp://hub-2', 'javascript://x', 'ws%3A%2F%2Fhub-2',
+    'ws://hub-2/k/x/connect/hub', 'ws://hub-2//k/x', 'ws://hub-2/carillon/k/ck_Abc_Def/connect/hub', 'wss://hub-2/%6B/%63k_Abc_Def/connect/hub',
+    'ck_Abc_Def', 'ck_Abc_Def:7100', 'ws://ck_Abc_Def/connect/hub', 'ws://hub-2.%63k_Abc_Def.example', 'wss://hub-2/%63%6B_Abc%5fDef',
     'a'.repeat(513), `ws://${'a'.repeat(600)}`,
   ])('%j is none', (address) => {
     expect(parseLinkAddress(address)).toMatchObject({ ok: false });

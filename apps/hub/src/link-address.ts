@@ -8,6 +8,9 @@ const DEFAULT_PORT = '7100';
 const LINK_PATH = '/connect/hub';
 const ADDRESS_MAX_CHARACTERS = 512;
 const HAS_SCHEME = /^[a-z][a-z0-9+.-]*:\/\//i;
+/** As the first segments of a path, or by its look in any place; hubs present keys to each other in a header. */
+const KEY_PATH = /^\/+k\//;
+const KEY = /ck_[0-9a-z]+_[0-9a-z]+/i;
 /** A URL hides a port that is its scheme's default. */
 const NAMES_PORT = /:\d+$/;
 
@@ -28,8 +31,14 @@ export function parseLinkAddress(address: string): LinkAddress {
   if (url.protocol !== 'ws:' && url.protocol !== 'wss:') return { ok: false, fault: 'only ws: and wss: URLs' };
   if (url.hostname === '' || url.port === '0') return { ok: false, fault: 'no host or port 0' };
   if (bare && !NAMES_PORT.test(authority)) url.port = DEFAULT_PORT;
+  if (KEY_PATH.test(decode(url.pathname)) || KEY.test(decode(address))) return { ok: false, fault: 'an access key' };
   if (url.pathname === '/') url.pathname = LINK_PATH;
   return { ok: true, url: url.href };
+}
+
+/** Byte by byte: what is no UTF-8 must not hide a key. */
+function decode(text: string): string {
+  return text.replace(/%([0-9a-f]{2})/gi, (_, hex: string) => String.fromCharCode(Number.parseInt(hex, 16)));
 }
 
 function hasControlCharacter(text: string): boolean {

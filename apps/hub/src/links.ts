@@ -1,18 +1,22 @@
 import { dial, keepConnected, type Connection, type ConnectionEnded, type ConnectionHandler, type Dialled, type DoorOptions } from '@carillon/session';
 import type { Logger } from '@carillon/runtime';
-import { CarillonError } from '@carillon/wire';
+import { CarillonError, type ErrorCode } from '@carillon/wire';
 
+import type { Caller, Holders } from './holders.ts';
 import { parseLinkAddress } from './link-address.ts';
 import type { LinkClaims } from './link-claims.ts';
 import type { Peers } from './peers.ts';
 import type { Router } from './router.ts';
 
 /**
- * The links this hub opens. One a peer: an address that is linked, or leads to a hub that is linked either way, is
+ * The links that a workspace opens from this hub. One a peer: an address that is linked, or leads to a hub that is linked either way, is
  * refused; two hubs that dial each other in the same moment have two, and event ids see to it that nothing comes twice.
  *
  *   POST ──first dial fails──▶ gone (502)
- *     └──up──▶ linked ──lost──▶ retried for ever ──▶ linked …        DELETE ──▶ gone
+ *     └──up──▶ linked ──lost──▶ retried for ever ──▶ linked …        DELETE, or the caller's key ended ──▶ gone
+ *
+ * What its caller may send and receive is what it carries on this side; the other hub has its own say, by the key that is
+ * presented to it.
  */
 
 /** How hubs introduce themselves in both directions of the handshake. Original hubs send and read nothing of it. */
@@ -22,8 +26,13 @@ export interface LinksOptions {
   readonly hubId: string;
   readonly peers: Peers;
   readonly router: Router;
+  readonly holders: Holders;
   readonly door: DoorOptions;
   readonly linksMax: number;
+  /** Links of all workspaces of this hub. */
+  readonly total: () => number;
+  /** Whether whoever holds a link may use it now; a code says why not. */
+  readonly recheck: (caller: Caller) => ErrorCode | undefined;
   readonly handshakeTimeoutMs: number;
   readonly retry: { readonly firstMs: number; readonly capMs: number };
   readonly log: Logger;
@@ -41,9 +50,18 @@ export interface LinkStatus {
   readonly lastError: string | undefined;
 }
 
+/** Who has a link, and the key that it presents to the other hub. */
+export interface LinkRights {
+  readonly caller: Caller;
+  readonly accessKey?: string | undefined;
+}
+
 interface Link {
   readonly url: string;
+  readonly rights: LinkRights;
   readonly abort: AbortController;
+  /** Its caller does not hold it any more. */
+  release: () => void;
   connection: Connection | undefined;
   standby: boolean;
   /** Whether it is retried when it is lost: since its first success, or from the start when it is configured. */
@@ -82,8 +100,8 @@ export class Links {
    * Links with a hub and answers once the link is up.
    * Throws LINK_ADDRESS_INVALID, LINK_EXISTS, LINK_TO_SELF, LINKS_EXCEEDED, LINK_UNREACHABLE.
    */
-  async add(address: string): Promise<LinkStatus> {
-    const link = this.#register(address);
+  async add(address: string, rights: LinkRights): Promise<LinkStatus> {
+    const link = this.#register(address, rights);
     const before = new Set(this.#options.peers.hubs.keys());
     const refusal = await new Promise<CarillonError | undefined>((resolve) => {
       this.#keep(link, {
@@ -100,8 +118,8 @@ export class Links {
   }
 
   /** Links with a hub from configuration: tried for ever, also when it cannot be reached at first. */
-  keep(address: string): void {
-    const link = this.#register(address);
+  keep(address: string, rights: LinkRights): void {
+    const link = this.#register(address, rights);
     link.kept = true;
     this.#recount();
     this.#keep(link, { up: () => undefined, down: () => undefined });
@@ -123,6 +141,7 @@ export class Links {
   async #drop(link: Link): Promise<void> {
     if (this.#links.get(link.url) === link) this.#links.delete(link.url);
     this.#recount();
+    link.release();
     link.abort.abort();
     await link.loop;
   }
@@ -132,14 +151,25 @@ export class Links {
     this.#options.router.linksDown = [...this.#links.values()].filter(({ kept, connection }) => kept && connection === undefined).length;
   }
 
-  #register(address: string): Link {
+  #register(address: string, rights: LinkRights): Link {
     const parsed = parseLinkAddress(address);
     if (!parsed.ok) throw new CarillonError('LINK_ADDRESS_INVALID', parsed.fault);
     if (this.#links.has(parsed.url)) throw new CarillonError('LINK_EXISTS', parsed.url);
-    if (this.#links.size >= this.#options.linksMax) throw new CarillonError('LINKS_EXCEEDED', `at most ${this.#options.linksMax}`);
-    const link: Link = { url: parsed.url, abort: new AbortController(), connection: undefined, standby: false, kept: false, hub: undefined, lastError: undefined, loop: Promise.resolve() };
+    if (this.#options.total() >= this.#options.linksMax) throw new CarillonError('LINKS_EXCEEDED', `at most ${this.#options.linksMax}`);
+    const link: Link = {
+      url: parsed.url, rights, abort: new AbortController(), release: () => undefined,
+      connection: undefined, standby: false, kept: false, hub: undefined, lastError: undefined, loop: Promise.resolve(),
+    };
+    link.release = this.#options.holders.hold({ caller: rights.caller, end: (code) => this.#end(link, code) });
     this.#links.set(link.url, link);
     return link;
+  }
+
+  /** While access is stale the link is down and tried again; a right that has ended takes the link with it. */
+  #end(link: Link, code: ErrorCode): void {
+    if (code === 'ACCESS_STALE') return;
+    this.#options.log.warn({ address: link.url, code }, 'hub link has ended with the right to it');
+    void this.#drop(link);
   }
 
   /**
@@ -153,9 +183,14 @@ export class Links {
   }
 
   #keep(link: Link, first: { readonly up: () => void; readonly down: (ended: ConnectionEnded) => void }): void {
-    const { door, handshakeTimeoutMs, hubId, retry, log } = this.#options;
+    const { door, handshakeTimeoutMs, hubId, retry, recheck, log } = this.#options;
+    const { caller, accessKey } = link.rights;
+    const headers = { [HUB_ID_HEADER]: hubId, ...(accessKey === undefined ? {} : { authorization: `Bearer ${accessKey}` }) };
     link.loop = keepConnected({
-      dial: (handler, signal) => dial(link.url, { ...door, handler, handshakeTimeoutMs, signal, offerV2: true, headers: { [HUB_ID_HEADER]: hubId } }),
+      dial: async (handler, signal) => {
+        const ended = recheck(caller);
+        return ended === undefined ? dial(link.url, { ...door, handler, handshakeTimeoutMs, signal, offerV2: true, headers }) : { ok: false, reason: ended, code: ended };
+      },
       handler: this.#handler(link),
       backoff: { firstMs: retry.firstMs, capMs: retry.capMs, factor: RETRY_FACTOR, random: Math.random },
       stableMs: STABLE_MS,
@@ -178,7 +213,7 @@ export class Links {
     this.#recount();
     link.hub = hubIdOf(dialled);
     link.lastError = undefined;
-    this.#options.peers.join('hub', dialled.connection, link.hub ?? link.url);
+    this.#options.peers.join('hub', dialled.connection, { caller: link.rights.caller, id: link.hub ?? link.url });
     if (dialled.connection.version === 1) this.#claim(link, dialled.connection);
     this.#options.log.info({ address: link.url, version: dialled.connection.version, hub: link.hub }, 'hub link is up');
   }
@@ -197,7 +232,7 @@ export class Links {
   }
 
   #handler(link: Link): ConnectionHandler {
-    const handler = this.#options.peers.handler('hub');
+    const handler = this.#options.peers.handler('hub', link.rights.caller.principal);
     return {
       ...handler,
       closed: (connection, close) => {

@@ -1,22 +1,37 @@
 import type { ServerResponse } from 'node:http';
 
-import { LiveTail, type LaneGroup, type Subscriptions } from '@carillon/session';
+import type { Principal } from '@carillon/access';
+import { LiveTail, type Lane, type LaneCut, type LaneGroup, type Subscriptions } from '@carillon/session';
+import { ERRORS, type DropReason, type ErrorCode } from '@carillon/wire';
 
 import type { HubCounts } from './counts.ts';
+import type { Caller, Holders } from './holders.ts';
 import type { Router } from './router.ts';
 
 /** How often an idle tail shows that it lives; proxies close what is silent for a minute. */
 const KEEP_ALIVE_MS = 15_000;
+/** What a tail that was ended has not taken by then it never will. */
+const END_GRACE_MS = 2_000;
 
 export interface LiveTailsOptions {
   readonly subscriptions: Subscriptions;
   readonly router: Router;
   readonly counts: HubCounts;
+  readonly holders: Holders;
+  /** Who is at the other end of a lane; kept by those who make lanes. */
+  readonly principals: Map<Lane, Principal>;
   readonly group: LaneGroup;
   readonly laneMaxBytes: number;
 }
 
-/** The live tails of a hub: subscribers over HTTP. */
+export interface TailRequest {
+  /** A valid room or pattern. */
+  readonly pattern: string;
+  readonly caller: Caller;
+  readonly response: ServerResponse;
+}
+
+/** The live tails of a workspace: subscribers over HTTP. */
 export class LiveTails {
   readonly #options: LiveTailsOptions;
   readonly #tails = new Set<LiveTail>();
@@ -30,30 +45,58 @@ export class LiveTails {
     return this.#tails.size;
   }
 
-  /** Streams a valid room or pattern until the response closes. */
-  open(pattern: string, response: ServerResponse): void {
-    const { subscriptions, router, counts, group, laneMaxBytes } = this.#options;
+  /**
+   * Streams a room or pattern until the response closes, or answers why not.
+   * Codes: RECEIVE_DENIED, CONNECTION_LIMIT_REACHED, ROOM_LIMIT_REACHED.
+   */
+  open({ pattern, caller, response }: TailRequest): ErrorCode | undefined {
+    const { subscriptions, router, counts, holders, principals, group, laneMaxBytes } = this.#options;
+    const { principal } = caller;
+    const refusal = admitTail(principal, pattern);
+    if (refusal !== undefined) return refusal;
+    let ended: ErrorCode | undefined;
     const tail = new LiveTail(response, {
       group,
       laneMaxBytes,
       closed: (droppedEvents, cut) => {
-        this.#tails.delete(tail);
-        router.tails = this.#tails.size;
+        this.#forget(tail);
+        release();
         subscriptions.remove(pattern, tail.lane);
-        counts.closed.add(cut ?? 'tail-closed');
-        counts.drop(cut === undefined ? 'peer-gone' : cut === 'MEMORY_PRESSURE' ? 'memory-pressure' : 'peer-slow', droppedEvents);
+        principal.meter.unsubscribe(1);
+        principal.meter.disconnect();
+        counts.closed.add(ended ?? cut ?? 'tail-closed');
+        counts.drop(dropReason(cut), droppedEvents);
+      },
+    });
+    const release = holders.hold({
+      caller,
+      end: (code, retryAfterMs) => {
+        ended = code;
+        counts.drop('peer-gone', tail.lane.close());
+        endResponse(response, code, retryAfterMs);
       },
     });
     this.#tails.add(tail);
+    principals.set(tail.lane, principal);
     router.tails = this.#tails.size;
     subscriptions.add(pattern, tail.lane);
     this.#timer ??= setInterval(() => this.#look(), KEEP_ALIVE_MS).unref();
+    return undefined;
   }
 
   /** Ends every tail with a hint when to come back. */
   drain(comeBackMs: () => number): void {
     clearInterval(this.#timer);
     for (const tail of this.#tails) tail.drain(comeBackMs());
+  }
+
+  #forget(tail: LiveTail): void {
+    this.#tails.delete(tail);
+    this.#options.principals.delete(tail.lane);
+    this.#options.router.tails = this.#tails.size;
+    if (this.#tails.size > 0) return;
+    clearInterval(this.#timer);
+    this.#timer = undefined;
   }
 
   /** A tail that took nothing since the last look does not read. */
@@ -63,4 +106,24 @@ export class LiveTails {
       else tail.keepAlive();
     }
   }
+}
+
+function admitTail({ permissions, meter }: Principal, pattern: string): ErrorCode | undefined {
+  if (!permissions.covers('receive', pattern)) return 'RECEIVE_DENIED';
+  const full = meter.connect();
+  if (full !== undefined) return full;
+  const exceeded = meter.subscribe();
+  if (exceeded !== undefined) meter.disconnect();
+  return exceeded;
+}
+
+function dropReason(cut: LaneCut | undefined): DropReason {
+  return cut === undefined ? 'peer-gone' : cut === 'MEMORY_PRESSURE' ? 'memory-pressure' : 'peer-slow';
+}
+
+/** Ends a stream of server-sent events with its reason. */
+export function endResponse(response: ServerResponse, code: ErrorCode, retryAfterMs?: number): void {
+  const retry = retryAfterMs === undefined ? '' : `retry: ${Math.round(retryAfterMs)}\n`;
+  if (!response.writableEnded) response.end(`${retry}event: error\ndata: ${JSON.stringify({ code, title: ERRORS[code].title })}\n\n`);
+  setTimeout(() => response.destroy(), END_GRACE_MS).unref();
 }

@@ -17,6 +17,6 @@ await runProcess({
   drainTimeoutMs: config.common.drainTimeoutMs,
   start: async (context) => {
     const bus = openClusterBus(config, { name: 'carillon-hub', log: context.log });
-    await startHub({ config, version: VERSION, ...(bus === undefined ? {} : { bus }) }, context);
+    await startHub({ config, version: VERSION, ...(bus === undefined ? {} : { bus, feedBus: bus }) }, context);
   },
 });

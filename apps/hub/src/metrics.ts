@@ -1,10 +1,9 @@
 import type { MetricDefinition, Metrics, MetricSample } from '@carillon/runtime';
 import type { BatchWriter, LaneGroup } from '@carillon/session';
 
-import type { Cluster } from './cluster.ts';
 import type { HubCounts } from './counts.ts';
-import type { Links } from './links.ts';
-import type { Peers } from './peers.ts';
+import type { HubAccess } from './hub-access.ts';
+import type { Workspaces } from './workspaces.ts';
 
 /** Everything a hub's /metrics shows besides what every process does. */
 export const hubMetricDefinitions = {
@@ -15,6 +14,7 @@ export const hubMetricDefinitions = {
   writes: { name: 'carillon_hub_writes_total', kind: 'counter', help: 'Writes to peers; deliveries over writes is the size of a batch.' },
   refused: { name: 'carillon_hub_refused_total', kind: 'counter', labels: ['code'], help: 'Frames, handshakes and requests refused, by code of the error catalogue.' },
   dropped: { name: 'carillon_hub_events_dropped_total', kind: 'counter', labels: ['reason'], help: 'Deliveries that did not happen, by reason.' },
+  unfit: { name: 'carillon_hub_events_unfit_total', kind: 'counter', labels: ['mode'], help: 'Events that did not fit their definition: passed on (warn) or refused (reject).' },
   closed: { name: 'carillon_hub_connections_closed_total', kind: 'counter', labels: ['cause'], help: 'Connections that ended, by our code, or by close code when the peer ended it.' },
   laneBytes: { name: 'carillon_hub_lane_queued_bytes', kind: 'gauge', help: 'Bytes waiting in all lanes.' },
   lanesBacklogged: { name: 'carillon_hub_lanes_backlogged', kind: 'gauge', help: 'Peers that have something waiting.' },
@@ -22,44 +22,57 @@ export const hubMetricDefinitions = {
   clusterUp: { name: 'carillon_hub_cluster_connected', kind: 'gauge', help: '1 while the hub is connected to the NATS of its cluster; absent when it stands alone.' },
   clusterMessages: { name: 'carillon_hub_cluster_messages_sent_total', kind: 'counter', help: 'NATS messages sent to other hubs; each holds the events of one room and turn.' },
   clusterSubscriptions: { name: 'carillon_hub_cluster_subscriptions', kind: 'gauge', help: 'NATS subscriptions: the rooms somebody on this hub wants.' },
+  workspaces: { name: 'carillon_hub_workspaces', kind: 'gauge', help: 'Workspaces that somebody uses at this hub.' },
+  accessStale: { name: 'carillon_hub_access_stale', kind: 'gauge', help: '1 while the hub may be missing changes of access and so trusts no key.' },
+  accessSeq: { name: 'carillon_hub_access_seq', kind: 'gauge', help: 'Position of the access feed up to which changes are in force here.' },
+  accessRecords: { name: 'carillon_hub_access_records', kind: 'gauge', help: 'Records of the access feed that this hub decides from.' },
+  accessMalformed: { name: 'carillon_hub_access_records_malformed_total', kind: 'counter', help: 'Records of the access feed that could not be read.' },
+  accessReaders: { name: 'carillon_hub_access_feed_readers', kind: 'gauge', help: 'Repeaters that read the access feed here now.' },
 } as const satisfies Record<string, MetricDefinition>;
 
 export interface HubGauges {
   readonly counts: HubCounts;
-  readonly peers: Peers;
   readonly group: LaneGroup;
   readonly writer: BatchWriter;
-  readonly links: Links;
-  readonly tails: () => number;
-  readonly cluster: { readonly cluster: Cluster; readonly isConnected: () => boolean } | undefined;
+  readonly workspaces: Workspaces;
+  readonly access: HubAccess;
+  /** Absent when the hub stands alone. */
+  readonly isClusterConnected: (() => boolean) | undefined;
 }
 
-export function observeHub(metrics: Metrics, { counts, peers, group, writer, links, tails, cluster }: HubGauges): void {
+export function observeHub(metrics: Metrics, { counts, group, writer, workspaces, access, isClusterConnected }: HubGauges): void {
   const of = hubMetricDefinitions;
   metrics.observe(of.connections, () => [
-    { value: peers.messengers.size, labels: { kind: 'messenger' } },
-    { value: peers.repeaters.size, labels: { kind: 'repeater' } },
-    { value: peers.hubs.size, labels: { kind: 'hub' } },
-    { value: tails(), labels: { kind: 'tail' } },
+    { value: workspaces.total(({ peers }) => peers.messengers.size), labels: { kind: 'messenger' } },
+    { value: workspaces.total(({ peers }) => peers.repeaters.size), labels: { kind: 'repeater' } },
+    { value: workspaces.total(({ peers }) => peers.hubs.size), labels: { kind: 'hub' } },
+    { value: workspaces.total(({ tails }) => tails.size), labels: { kind: 'tail' } },
   ]);
-  metrics.observe(of.received, () => samplesOf(counts.received));
-  metrics.observe(of.receivedBytes, () => samplesOf(counts.receivedBytes));
+  metrics.observe(of.received, () => samplesOf('source', counts.received));
+  metrics.observe(of.receivedBytes, () => samplesOf('source', counts.receivedBytes));
   metrics.observe(of.deliveries, () => writer.counts.deliveries);
   metrics.observe(of.writes, () => writer.counts.writes);
   metrics.observe(of.refused, () => counts.refused.samples('code'));
   metrics.observe(of.dropped, () => counts.dropped.samples('reason'));
+  metrics.observe(of.unfit, () => samplesOf('mode', counts.unfit));
   metrics.observe(of.closed, () => counts.closed.samples('cause'));
   metrics.observe(of.laneBytes, () => group.queuedBytes);
   metrics.observe(of.lanesBacklogged, () => group.backloggedLanes);
   metrics.observe(of.links, () => [
-    { value: links.up, labels: { state: 'up' } },
-    { value: links.size - links.up, labels: { state: 'down' } },
+    { value: workspaces.total(({ links }) => links.up), labels: { state: 'up' } },
+    { value: workspaces.total(({ links }) => links.size - links.up), labels: { state: 'down' } },
   ]);
-  metrics.observe(of.clusterUp, () => (cluster === undefined ? [] : [{ value: cluster.isConnected() ? 1 : 0 }]));
-  metrics.observe(of.clusterMessages, () => (cluster === undefined ? [] : [{ value: cluster.cluster.publishedMessages }]));
-  metrics.observe(of.clusterSubscriptions, () => (cluster === undefined ? [] : [{ value: cluster.cluster.interest.subscriptions }]));
+  metrics.observe(of.clusterUp, () => (isClusterConnected === undefined ? [] : [{ value: isClusterConnected() ? 1 : 0 }]));
+  metrics.observe(of.clusterMessages, () => (isClusterConnected === undefined ? [] : [{ value: counts.clusterMessages }]));
+  metrics.observe(of.clusterSubscriptions, () => (isClusterConnected === undefined ? [] : [{ value: workspaces.total(({ cluster }) => cluster?.interest.subscriptions ?? 0) }]));
+  metrics.observe(of.workspaces, () => workspaces.total(() => 1));
+  metrics.observe(of.accessStale, () => (access.isStale ? 1 : 0));
+  metrics.observe(of.accessSeq, () => access.copy.seq);
+  metrics.observe(of.accessRecords, () => access.records);
+  metrics.observe(of.accessMalformed, () => counts.malformedRecords);
+  metrics.observe(of.accessReaders, () => access.relay.size);
 }
 
-function samplesOf(counts: Readonly<Record<string, number>>): MetricSample[] {
-  return Object.entries(counts).map(([source, value]) => ({ value, labels: { source } }));
+function samplesOf(label: string, counts: Readonly<Record<string, number>>): MetricSample[] {
+  return Object.entries(counts).map(([name, value]) => ({ value, labels: { [label]: name } }));
 }

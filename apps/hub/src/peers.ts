@@ -1,19 +1,27 @@
-import type { Connection, ConnectionClose, ConnectionHandler, Heartbeat, OutboundEvent, Subscriptions } from '@carillon/session';
+import type { Principal } from '@carillon/access';
+import type { Connection, ConnectionClose, ConnectionHandler, Heartbeat, Lane, OutboundEvent, Subscriptions } from '@carillon/session';
 import type { Logger } from '@carillon/runtime';
 import {
   formatControl, parseControl, parseFrame, parseSubscriptionChange, splitFrame, type DropReason, type ErrorCode, type WireLimits,
 } from '@carillon/wire';
 
 import type { HubCounts } from './counts.ts';
+import type { Caller, Holders } from './holders.ts';
+import type { Intake } from './intake.ts';
 import type { Router } from './router.ts';
 
 /**
- * What each kind of peer may say, and what becomes of it. Malformed frames close a messenger with their code. A repeater
- * or a linked hub speaks for others: one bad frame is refused (counted, logged, answered with an error frame, which
- * original peers ignore) and the connection lives, so that nobody behind it loses theirs.
+ * The peers of one workspace: what each kind may say, and what becomes of it. Malformed frames close a messenger with
+ * their code. A repeater or a linked hub speaks for others: one bad frame is refused (counted, logged, answered with an
+ * error frame, which original peers ignore) and the connection lives, so that nobody behind it loses theirs. What is well
+ * formed and may not be is refused in that way to every peer.
  */
 export interface PeerOptions {
   readonly router: Router;
+  readonly intake: Intake;
+  readonly holders: Holders;
+  /** Who is at the other end of a lane; kept by those who make lanes. */
+  readonly principals: Map<Lane, Principal>;
   readonly subscriptions: Subscriptions;
   readonly counts: HubCounts;
   readonly heartbeat: Heartbeat;
@@ -26,8 +34,19 @@ export interface PeerOptions {
 export interface Peer {
   readonly id: string;
   readonly connection: Connection;
+  readonly principal: Principal;
   /** Patterns of a messenger. */
   readonly patterns: Set<string>;
+  /** Called once when it is gone. */
+  readonly leave: () => void;
+}
+
+export interface JoinOptions {
+  readonly caller: Caller;
+  /** By default the address and a number, as the original has it. */
+  readonly id?: string | undefined;
+  /** Called once when the peer is gone. */
+  readonly left?: () => void;
 }
 
 export type PeerKind = 'messenger' | 'repeater' | 'hub';
@@ -40,6 +59,11 @@ const CUT_REASONS: Readonly<Partial<Record<ErrorCode, DropReason>>> = {
 };
 
 const NO_PATTERNS: ReadonlySet<string> = new Set();
+
+interface Arrived {
+  readonly connection: Connection;
+  readonly bytes: Buffer;
+}
 
 export class Peers {
   readonly messengers = new Map<Connection, Peer>();
@@ -64,14 +88,52 @@ export class Peers {
     yield* this.hubs.keys();
   }
 
-  handler(kind: PeerKind): ConnectionHandler {
-    return this.#handlers[kind];
+  /** What becomes of what a connection of this kind and principal says; one for each connection, so that an event costs no search. */
+  handler(kind: PeerKind, principal: Principal): ConnectionHandler {
+    switch (kind) {
+      case 'messenger':
+        return {
+          frame: (connection, bytes) => this.#fromPeer('messenger', principal, { connection, bytes }),
+          text: (connection, text) => this.#changeSubscriptions(connection, text),
+          closed: (connection, close) => this.#messengerClosed(connection, close),
+        };
+      case 'repeater':
+        return {
+          frame: (connection, bytes) => this.#fromPeer('repeater', principal, { connection, bytes }),
+          text: (connection) => this.#close(connection, 'TEXT_UNEXPECTED', 'from a repeater'),
+          closed: (connection, close) => {
+            this.#options.router.removeRepeater(connection.lane);
+            this.#left('repeater', connection, close);
+          },
+        };
+      case 'hub':
+        return {
+          frame: (connection, bytes) => this.#fromHub(principal, { connection, bytes }),
+          text: (connection, text) => this.#fromHubText(connection, text),
+          closed: (connection, close) => {
+            this.#standby.delete(connection);
+            this.#options.router.removeLink(connection.lane);
+            this.#left('hub', connection, close);
+          },
+        };
+      default:
+        return kind satisfies never;
+    }
   }
 
-  /** Takes a connection in as its kind. Ids follow the original's habit: address and a number. */
-  join(kind: PeerKind, connection: Connection, id?: string): Peer {
+  /** Takes a connection in as its kind. */
+  join(kind: PeerKind, connection: Connection, { caller, id, left }: JoinOptions): Peer {
     this.#joined += 1;
-    const peer: Peer = { id: id ?? `${connection.remoteAddress}#${this.#joined}`, connection, patterns: kind === 'messenger' ? new Set() : (NO_PATTERNS as Set<string>) };
+    const { principal } = caller;
+    const release = this.#options.holders.hold({ caller, end: (code, retryAfterMs) => this.#end(connection, code, retryAfterMs) });
+    const peer: Peer = {
+      id: id ?? `${connection.remoteAddress}#${this.#joined}`, connection, principal, patterns: kind === 'messenger' ? new Set() : (NO_PATTERNS as Set<string>),
+      leave: () => {
+        release();
+        left?.();
+      },
+    };
+    this.#options.principals.set(connection.lane, principal);
     this.#options.heartbeat.watch(connection);
     this.#of(kind).set(connection, peer);
     if (kind === 'repeater') this.#options.router.addRepeater(connection.lane);
@@ -104,37 +166,17 @@ export class Peers {
     }
   }
 
-  readonly #handlers: Readonly<Record<PeerKind, ConnectionHandler>> = {
-    messenger: {
-      frame: (connection, bytes) => this.#fromPeer('messenger', connection, bytes),
-      text: (connection, text) => this.#changeSubscriptions(connection, text),
-      closed: (connection, close) => this.#messengerClosed(connection, close),
-    },
-    repeater: {
-      frame: (connection, bytes) => this.#fromPeer('repeater', connection, bytes),
-      text: (connection) => this.#close(connection, 'TEXT_UNEXPECTED', 'from a repeater'),
-      closed: (connection, close) => {
-        this.#options.router.removeRepeater(connection.lane);
-        this.#left('repeater', connection, close);
-      },
-    },
-    hub: {
-      frame: (connection, bytes) => this.#fromHub(connection, bytes),
-      text: (connection, text) => this.#fromHubText(connection, text),
-      closed: (connection, close) => {
-        this.#standby.delete(connection);
-        this.#options.router.removeLink(connection.lane);
-        this.#left('hub', connection, close);
-      },
-    },
-  };
-
-  #fromPeer(kind: 'messenger' | 'repeater', connection: Connection, bytes: Buffer): void {
-    const { limits, counts, router } = this.#options;
+  #fromPeer(kind: 'messenger' | 'repeater', principal: Principal, { connection, bytes }: Arrived): void {
+    const { limits, counts, router, intake } = this.#options;
     const frame = splitFrame(bytes, 1, limits);
     if (!frame.ok) {
       if (kind === 'messenger') this.#close(connection, frame.code, frame.detail);
       else this.#tell(connection, frame.code, frame.detail);
+      return;
+    }
+    const refusal = intake.refusal(principal, { room: frame.room, bytes, bodyAt: frame.tagEnd + 1 });
+    if (refusal !== undefined) {
+      this.#tell(connection, refusal.code, refusal.detail);
       return;
     }
     counts.take(kind, bytes.length);
@@ -143,8 +185,8 @@ export class Peers {
     else router.fromRepeater(frame.room, event);
   }
 
-  #fromHub(connection: Connection, bytes: Buffer): void {
-    const { linkLimits, counts, router } = this.#options;
+  #fromHub(principal: Principal, { connection, bytes }: Arrived): void {
+    const { linkLimits, counts, router, intake } = this.#options;
     if (this.#standby.has(connection)) {
       counts.drop('duplicate', 1);
       return;
@@ -154,8 +196,13 @@ export class Peers {
       this.#tell(connection, frame.code, frame.detail);
       return;
     }
-    counts.take('hub', bytes.length);
     const tagEnd = bytes.length - frame.body.length - 1;
+    const refusal = intake.refusal(principal, { room: frame.room, bytes, bodyAt: tagEnd + 1 });
+    if (refusal !== undefined) {
+      this.#tell(connection, refusal.code, refusal.detail);
+      return;
+    }
+    counts.take('hub', bytes.length);
     const roomEnd = Buffer.byteLength(frame.room);
     router.fromHub(frame.room, { bytes, roomEnd, tagEnd, fields: '', source: connection.lane, order: 0 }, frame.fields.id);
   }
@@ -173,28 +220,44 @@ export class Peers {
   #changeSubscriptions(connection: Connection, text: string): void {
     const peer = this.messengers.get(connection);
     if (peer === undefined) return;
-    const { limits, subscriptions } = this.#options;
+    const { limits } = this.#options;
     const parsed = parseSubscriptionChange(text, limits);
     if (!parsed.ok) {
       this.#tell(connection, parsed.code, parsed.detail);
       return;
     }
     for (const pattern of parsed.change.rooms) {
-      if (!parsed.change.create) {
-        if (peer.patterns.delete(pattern)) subscriptions.remove(pattern, connection.lane);
-      } else if (!peer.patterns.has(pattern)) {
-        if (peer.patterns.size >= limits.patternsMax) {
-          this.#tell(connection, 'SUBSCRIPTIONS_EXCEEDED', `at most ${limits.patternsMax}`);
-          return;
-        }
-        peer.patterns.add(pattern);
-        subscriptions.add(pattern, connection.lane);
-      }
+      if (!parsed.change.create) this.#unsubscribe(peer, pattern);
+      else if (!peer.patterns.has(pattern) && !this.#subscribe(peer, pattern)) return;
     }
   }
 
+  /** False when the peer has as many subscriptions as it may, so that the rest of its list is no use either. */
+  #subscribe({ connection, patterns, principal }: Peer, pattern: string): boolean {
+    const { limits, subscriptions } = this.#options;
+    if (!principal.permissions.covers('receive', pattern)) {
+      this.#tell(connection, 'RECEIVE_DENIED', pattern);
+      return true;
+    }
+    const exceeded = patterns.size >= limits.patternsMax ? 'SUBSCRIPTIONS_EXCEEDED' : principal.meter.subscribe();
+    if (exceeded !== undefined) {
+      this.#tell(connection, exceeded, exceeded === 'SUBSCRIPTIONS_EXCEEDED' ? `at most ${limits.patternsMax}` : '');
+      return false;
+    }
+    patterns.add(pattern);
+    subscriptions.add(pattern, connection.lane);
+    return true;
+  }
+
+  #unsubscribe({ connection, patterns, principal }: Peer, pattern: string): void {
+    if (!patterns.delete(pattern)) return;
+    this.#options.subscriptions.remove(pattern, connection.lane);
+    principal.meter.unsubscribe(1);
+  }
+
   #messengerClosed(connection: Connection, close: ConnectionClose): void {
-    for (const pattern of this.messengers.get(connection)?.patterns ?? NO_PATTERNS) this.#options.subscriptions.remove(pattern, connection.lane);
+    const peer = this.messengers.get(connection);
+    if (peer !== undefined) for (const pattern of [...peer.patterns]) this.#unsubscribe(peer, pattern);
     this.#left('messenger', connection, close);
   }
 
@@ -202,12 +265,20 @@ export class Peers {
     const { counts, heartbeat, log } = this.#options;
     const peer = this.#of(kind).get(connection);
     this.#of(kind).delete(connection);
+    this.#options.principals.delete(connection.lane);
+    peer?.leave();
     heartbeat.forget(connection);
     counts.closed.add(close.cause ?? `${close.code}`);
     counts.drop(close.cause === undefined ? 'peer-gone' : (CUT_REASONS[close.cause] ?? 'peer-gone'), close.droppedEvents);
     const line = { kind, peer: peer?.id, code: close.code, cause: close.cause, droppedEvents: close.droppedEvents };
     if (close.cause !== undefined && close.cause !== 'DRAINING') log.warn(line, 'peer was closed');
     else log.debug(line, 'peer left');
+  }
+
+  /** Its right to be here has ended: what waits for it is not its any more. */
+  #end(connection: Connection, code: ErrorCode, retryAfterMs: number | undefined): void {
+    this.#options.counts.drop('peer-gone', connection.lane.close());
+    connection.refuse(code, retryAfterMs);
   }
 
   /** A refusal that ends the connection. */
@@ -221,6 +292,6 @@ export class Peers {
   #tell(connection: Connection, code: ErrorCode, detail: string): void {
     this.#options.counts.refuse(code);
     this.#options.log.debug({ peer: connection.remoteAddress, code, detail }, 'frame refused');
-    connection.sendText(formatControl({ op: 'error', code, detail }));
+    connection.sendText(formatControl(detail === '' ? { op: 'error', code } : { op: 'error', code, detail }));
   }
 }

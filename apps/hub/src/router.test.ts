@@ -148,16 +148,16 @@ describe('the router', () => {
   it('says whether it took an owed event, and tells the cluster of every link and repeater that comes and goes', () => {
     const { router, writer, present, peer } = setUp({ cluster: true });
     const [repeater, link] = [peer(), peer()];
-    expect(router.offerRepeater(eventOf('A', 'nobody'))).toBe(false);
+    expect(router.offerRepeater('A', eventOf('A', 'nobody'))).toBe(false);
     router.addRepeater(repeater.lane);
     router.addLink(link.lane);
-    expect(router.offerRepeater(eventOf('A', 'owed'))).toBe(true);
+    expect(router.offerRepeater('A', eventOf('A', 'owed'))).toBe(true);
     writer.flush();
     expect([repeater.got(), link.got()]).toEqual([['owed'], []]);
     router.removeRepeater(repeater.lane);
     router.removeRepeater(repeater.lane);
     router.removeLink(link.lane);
-    expect(router.offerRepeater(eventOf('A', 'late'))).toBe(false);
+    expect(router.offerRepeater('A', eventOf('A', 'late'))).toBe(false);
     expect(present).toEqual([[0, 0], [0, 1], [1, 1], [1, 0], [1, 0], [0, 0]]);
   });
 });

@@ -1,10 +1,12 @@
-import { createRoute, type BatchWriter, type Lane, type OutboundEvent, type Route, type Subscriptions } from '@carillon/session';
+import { eventNameOf } from '@carillon/access';
+import { createRoute, type BatchWriter, type DeliveryFilter, type Lane, type OutboundEvent, type Route, type Subscriptions } from '@carillon/session';
 
 import type { HubCounts } from './counts.ts';
+import { LinkRoutes } from './link-routes.ts';
 import type { RecentIds } from './recent-ids.ts';
 
 /**
- * The routing table, for a hub and for a cluster of hubs as a whole:
+ * The routing table of one workspace, for a hub and for a cluster of hubs as a whole:
  *
  *   from        │ messengers of the room │ every linked hub │ one repeater │ hubs of the cluster
  *   messenger   │ all others             │ yes              │ yes          │ yes
@@ -16,6 +18,8 @@ import type { RecentIds } from './recent-ids.ts';
  *
  * "One repeater": a hub that has repeaters gives the event to the next of its own; one that has none leaves the choice
  * to NATS, which picks one hub among those that have (a queue group).
+ *
+ * Whoever may not receive an event's room is left out as if not there; what was allowed is kept with the routes.
  */
 
 /** Where an event entered the cluster, and whether a repeater is still owed (`q`). */
@@ -37,13 +41,18 @@ export interface RouterOptions {
   readonly nextId: () => string;
   /** The hub stands in a room: repeater frames go to no other hub. */
   readonly inRoom: boolean;
+  /** What links and repeaters may have (the filter of `subscriptions` says it of messengers); default: everything. */
+  readonly filter?: DeliveryFilter;
 }
 
 export class Router {
   readonly #options: RouterOptions;
   readonly #repeaters: { readonly lane: Lane; readonly route: Route }[] = [];
-  #links: Route = createRoute([]);
+  readonly #links: LinkRoutes;
   #nextRepeater = 0;
+  /** The event whose name was read last: an event's is read once, and only when a right depends on it. */
+  #named: OutboundEvent | undefined = undefined;
+  #name: string | undefined = undefined;
   #cluster: ClusterDoor | undefined = undefined;
   /** Links this hub keeps that are down now: what would have gone there is counted. */
   linksDown = 0;
@@ -52,6 +61,7 @@ export class Router {
 
   constructor(options: RouterOptions) {
     this.#options = options;
+    this.#links = new LinkRoutes(options.filter);
   }
 
   get repeaters(): number {
@@ -59,7 +69,7 @@ export class Router {
   }
 
   get links(): number {
-    return this.#links.lanes.length;
+    return this.#links.size;
   }
 
   joinCluster(cluster: ClusterDoor): void {
@@ -79,27 +89,34 @@ export class Router {
   }
 
   addLink(lane: Lane): void {
-    this.#links = createRoute([...this.#links.lanes, lane]);
+    this.#links.add(lane);
     this.#present();
   }
 
   removeLink(lane: Lane): void {
-    this.#links = createRoute(this.#links.lanes.filter((other) => other !== lane));
+    this.#links.remove(lane);
     this.#present();
+  }
+
+  /** What somebody may have has changed: subscriptions stay, who gets what is decided anew. */
+  invalidate(): void {
+    this.#options.subscriptions.invalidate();
+    this.#links.invalidate();
   }
 
   fromMessenger(room: string, event: OutboundEvent): void {
     this.#identify(event);
     this.#toMessengers(room, event);
-    this.#toLinks(event);
-    const given = this.#toOneRepeater(event);
-    this.#cluster?.publish(room, given ? 'messenger' : 'messenger-owed', event);
+    this.#toLinks(room, event);
+    const given = this.#toOneRepeater(room, event);
+    if (this.#cluster !== undefined) this.#cluster.publish(room, given ? 'messenger' : 'messenger-owed', event);
+    else if (!given && this.#repeaters.length > 0) this.#options.counts.drop('denied', 1);
   }
 
   fromRepeater(room: string, event: OutboundEvent): void {
     this.#identify(event);
     this.#toMessengers(room, event);
-    if (!this.#options.inRoom) this.#toLinks(event);
+    if (!this.#options.inRoom) this.#toLinks(room, event);
     this.#cluster?.publish(room, 'repeater', event);
   }
 
@@ -121,12 +138,12 @@ export class Router {
     if (this.links === 0 || origin === 'hub' || (origin === 'repeater' && this.#options.inRoom)) return;
     // Not by whether it is new: where hubs of a cluster are linked too, it may have come over that link first, as an
     // event that goes to no other link.
-    if (this.#options.forwardedIds.add(id)) this.#toLinks(event);
+    if (this.#options.forwardedIds.add(id)) this.#toLinks(room, event);
   }
 
-  /** From another hub of the cluster that had no repeater for it; false when this one has none either. */
-  offerRepeater(event: OutboundEvent): boolean {
-    return this.#toOneRepeater(event);
+  /** From another hub of the cluster that had no repeater for it; false when this one has none either, or none that may receive it. */
+  offerRepeater(room: string, event: OutboundEvent): boolean {
+    return this.#toOneRepeater(room, event);
   }
 
   #present(): void {
@@ -134,29 +151,53 @@ export class Router {
   }
 
   #toMessengers(room: string, event: OutboundEvent): void {
-    this.#options.writer.add(event, this.#options.subscriptions.route(room));
+    const { subscriptions, writer } = this.#options;
+    const route = subscriptions.route(room);
+    writer.add(event, route.byEvent ? subscriptions.routeForEvent(room, this.#nameOf(event)) : route);
   }
 
-  #toLinks(event: OutboundEvent): void {
+  #toLinks(room: string, event: OutboundEvent): void {
     if (this.linksDown > 0) this.#options.counts.drop('link-down', this.linksDown);
-    this.#options.writer.add(event, this.#links);
+    if (this.#links.size === 0) return;
+    const route = this.#links.route(room, () => this.#nameOf(event));
+    this.#options.counts.drop('denied', this.#links.size - route.lanes.length);
+    this.#options.writer.add(event, route);
   }
 
-  #toOneRepeater(event: OutboundEvent): boolean {
-    if (this.#repeaters.length === 0) return false;
-    this.#nextRepeater = (this.#nextRepeater + 1) % this.#repeaters.length;
-    const repeater = this.#repeaters[this.#nextRepeater];
-    if (repeater !== undefined) this.#options.writer.add(event, repeater.route);
-    return true;
+  /** Gives it to the next repeater that may receive it. */
+  #toOneRepeater(room: string, event: OutboundEvent): boolean {
+    const count = this.#repeaters.length;
+    for (let tries = 0; tries < count; tries += 1) {
+      this.#nextRepeater = (this.#nextRepeater + 1) % count;
+      const repeater = this.#repeaters[this.#nextRepeater];
+      if (repeater === undefined || !this.#mayReceive(repeater.lane, room, event)) continue;
+      this.#options.writer.add(event, repeater.route);
+      return true;
+    }
+    return false;
+  }
+
+  #mayReceive(lane: Lane, room: string, event: OutboundEvent): boolean {
+    const { filter } = this.#options;
+    const decision = filter === undefined ? 'allow' : filter.decide(lane, room);
+    return decision === 'allow' || (decision === 'by-event' && filter?.allows(lane, room, this.#nameOf(event)) === true);
+  }
+
+  #nameOf(event: OutboundEvent): string | undefined {
+    if (event !== this.#named) {
+      this.#named = event;
+      this.#name = eventNameOf(event.bytes.subarray(event.tagEnd + 1));
+    }
+    return this.#name;
   }
 
   /** Gives an event its id once there is somebody who sees ids. */
   #identify(event: OutboundEvent): void {
-    if (this.#cluster === undefined && this.#links.lanes.length === 0 && this.tails === 0) return;
+    if (this.#cluster === undefined && this.#links.size === 0 && this.tails === 0) return;
     const id = this.#options.nextId();
     event.fields = `\tid=${id}`;
     // What we sent may come back by a way somebody has made into a circle.
-    if (this.#cluster !== undefined || this.#links.lanes.length > 0) this.#options.recentIds.add(id);
+    if (this.#cluster !== undefined || this.#links.size > 0) this.#options.recentIds.add(id);
   }
 
   #isNew(id: string): boolean {

@@ -1,4 +1,5 @@
-import type { Peers, Peer } from './peers.ts';
+import type { Peer } from './peers.ts';
+import type { Workspace } from './workspace.ts';
 
 /** The original's shape, its names included; a lane stands where it had a buffer of frames, so units are bytes. */
 export interface BufferStatus {
@@ -32,18 +33,17 @@ export interface StatusSources {
   readonly startedAtMs: number;
   readonly laneMaxBytes: number;
   readonly connectionsMax: number;
-  readonly peers: Peers;
   readonly cluster: () => string;
-  readonly liveTails: () => number;
-  readonly queuedBytes: () => number;
   readonly lanesTotalMaxBytes: number;
 }
 
 /** Entries a list shows at the most; counts are in /metrics. */
 const LIST_MAX = 1_000;
 
-export function hubStatus(sources: StatusSources, nowMs: number): HubStatus {
-  const { peers, laneMaxBytes } = sources;
+/** What a caller of one workspace is shown: the hub, and that workspace's peers. */
+export function hubStatus(sources: StatusSources, { peers, tails }: Workspace, nowMs: number): HubStatus {
+  const { laneMaxBytes } = sources;
+  const queuedBytes = [...peers.connections()].reduce((sum, connection) => sum + connection.lane.queuedBytes, 0);
   const lane = ({ id, connection }: Peer): BufferStatus => ({ id, 'buffer-capacity': laneMaxBytes, 'buffer-utilization': connection.lane.queuedBytes });
   const cluster = sources.cluster();
   const mapping: Record<string, BufferStatus[]> = Object.create(null) as Record<string, BufferStatus[]>;
@@ -61,9 +61,9 @@ export function hubStatus(sources: StatusSources, nowMs: number): HubStatus {
         repeaters: first(peers.repeaters.values()).map(lane),
         'messenger-mapping': mapping,
         'registration-buffer': { id: 'registration', 'buffer-capacity': sources.connectionsMax, 'buffer-utilization': peers.size },
-        'distribution-buffer': { id: 'distribution', 'buffer-capacity': sources.lanesTotalMaxBytes, 'buffer-utilization': sources.queuedBytes() },
+        'distribution-buffer': { id: 'distribution', 'buffer-capacity': sources.lanesTotalMaxBytes, 'buffer-utilization': queuedBytes },
       },
-      hub: { id: sources.hubId, name: sources.name, cluster, 'live-tails': sources.liveTails() },
+      hub: { id: sources.hubId, name: sources.name, cluster, 'live-tails': tails.size },
     },
   };
 }

@@ -1,59 +1,79 @@
-import type { IncomingHttpHeaders, IncomingMessage } from 'node:http';
+import type { IncomingMessage } from 'node:http';
 import type { Duplex } from 'node:stream';
 
 import { refuseUpgrade, type Door } from '@carillon/session';
+import type { KeyKind } from '@carillon/schemas';
 import type { ErrorCode } from '@carillon/wire';
 
+import type { Admission } from './admission.ts';
 import type { HubCounts } from './counts.ts';
+import type { Caller } from './holders.ts';
 import { HUB_ID_HEADER } from './links.ts';
-import type { PeerKind, Peers } from './peers.ts';
+import type { PeerKind } from './peers.ts';
+import type { Workspaces } from './workspaces.ts';
 
 /** Who may join, and as what. */
 export interface UpgradeOptions {
   readonly hubId: string;
   readonly doors: Readonly<Record<PeerKind, Door>>;
-  readonly peers: Peers;
+  readonly workspaces: Workspaces;
+  readonly admission: Admission;
   readonly counts: HubCounts;
-  readonly isPageAllowed: (headers: IncomingHttpHeaders) => boolean;
   readonly isDraining: () => boolean;
   /** Whether the hub has as many peers as it takes. */
   readonly isFull: () => boolean;
 }
 
+/** The kinds of keys that open a door; the first is what somebody without a key counts as. */
+const KEY_KINDS: Readonly<Record<PeerKind, readonly [KeyKind, ...KeyKind[]]>> = { messenger: ['messenger', 'service'], repeater: ['repeater'], hub: ['hub-link'] };
 const KINDS: readonly PeerKind[] = ['messenger', 'repeater', 'hub'];
 const CONNECT_PATH = /^\/connect\/([^/?]*)\/?(?:\?.*)?$/;
 
+type Decision =
+  | { readonly ok: true; readonly kind: PeerKind; readonly caller: Caller }
+  | { readonly ok: false; readonly code: ErrorCode; readonly detail?: string };
+
 export function answerUpgrade(options: UpgradeOptions, req: IncomingMessage, stream: Duplex, head: Buffer): void {
-  const refusal = refusalOf(options, req);
-  if (refusal !== undefined) {
-    options.counts.refuse(refusal.code);
-    refuseUpgrade(stream, refusal.code, refusal.detail);
+  const decision = decide(options, req);
+  if (!decision.ok) {
+    options.counts.refuse(decision.code);
+    refuseUpgrade(stream, decision.code, decision.detail);
     return;
   }
-  const kind = kindOf(req) as PeerKind;
+  const { kind, caller } = decision;
+  const { principal } = caller;
+  const { peers } = options.workspaces.of(principal.workspaceId);
+  let hasJoined = false;
   options.doors[kind].accept(req, stream, head, {
-    handler: options.peers.handler(kind),
+    handler: peers.handler(kind, principal),
     offerV2: kind === 'hub',
     ...(kind === 'hub' ? { headers: { [HUB_ID_HEADER]: options.hubId } } : {}),
-    joined: (connection) => options.peers.join(kind, connection, peerHubId(req)),
+    joined: (connection) => {
+      hasJoined = true;
+      peers.join(kind, connection, { caller, id: peerHubId(req), left: () => principal.meter.disconnect() });
+    },
     refused: (code) => options.counts.refuse(code),
   });
+  // A handshake is over, one way or the other, when accept returns.
+  if (!hasJoined) principal.meter.disconnect();
 }
 
-function refusalOf(options: UpgradeOptions, req: IncomingMessage): { readonly code: ErrorCode; readonly detail?: string } | undefined {
-  if (options.isDraining()) return { code: 'DRAINING' };
-  if (options.isFull()) return { code: 'CONNECTIONS_EXCEEDED' };
-  if (CONNECT_PATH.exec(req.url ?? '') === null) return { code: 'ROUTE_NOT_FOUND' };
-  const kind = kindOf(req);
-  if (kind === undefined) return { code: 'CONNECTION_KIND_UNKNOWN' };
-  if (!options.isPageAllowed(req.headers)) return { code: 'ORIGIN_REFUSED' };
-  if (kind === 'hub' && peerHubId(req) === options.hubId) return { code: 'LINK_TO_SELF' };
-  return undefined;
-}
-
-function kindOf(req: IncomingMessage): PeerKind | undefined {
-  const name = CONNECT_PATH.exec(req.url ?? '')?.[1];
-  return KINDS.find((kind) => kind === name);
+/** Whoever is let in has been counted as a connection. */
+function decide(options: UpgradeOptions, req: IncomingMessage): Decision {
+  const { admission } = options;
+  if (options.isDraining()) return { ok: false, code: 'DRAINING' };
+  if (options.isFull()) return { ok: false, code: 'CONNECTIONS_EXCEEDED' };
+  const read = admission.read(req);
+  if (!read.ok) return read;
+  const path = CONNECT_PATH.exec(read.url);
+  if (path === null) return { ok: false, code: 'ROUTE_NOT_FOUND' };
+  const kind = KINDS.find((name) => name === path[1]);
+  if (kind === undefined) return { ok: false, code: 'CONNECTION_KIND_UNKNOWN' };
+  const admitted = admission.admit(req, read.key, KEY_KINDS[kind]);
+  if (!admitted.ok) return admitted;
+  if (kind === 'hub' && peerHubId(req) === options.hubId) return { ok: false, code: 'LINK_TO_SELF' };
+  const full = admitted.caller.principal.meter.connect();
+  return full === undefined ? { ok: true, kind, caller: admitted.caller } : { ok: false, code: full };
 }
 
 function peerHubId(req: IncomingMessage): string | undefined {

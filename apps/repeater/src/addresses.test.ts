@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest';
 
-import { hubJoinUrl, readSocketAddress, targetJoinUrl } from './addresses.ts';
+import { carriesKey, hubFeedUrl, hubJoinUrl, readSocketAddress, targetJoinUrl } from './addresses.ts';
 
 describe('an address', () => {
   test.each([
@@ -22,7 +22,20 @@ test('a hub is joined behind the path of its URL, whose key is kept', () => {
   expect(hubJoinUrl('wss://hub.example/k/secret/?key=1')).toBe('wss://hub.example/k/secret/connect/repeater?key=1');
 });
 
+test('a hub\'s feed is at the same place over http', () => {
+  expect(hubFeedUrl('ws://hub:7100/')).toBe('http://hub:7100/access/feed');
+  expect(hubFeedUrl('wss://hub.example/k/secret/?key=1')).toBe('https://hub.example/k/secret/access/feed?key=1');
+});
+
+test('an address carries a key in its path or its query', () => {
+  expect(['ws://h/k/secret', 'ws://h/k/secret/x', 'ws://h/?a=1&key=secret'].map(carriesKey)).toEqual([true, true, true]);
+  expect(['ws://h/', 'ws://h/k/', 'ws://h/keys/x', 'ws://h/?a=key'].map(carriesKey)).toEqual([false, false, false, false]);
+});
+
 test('a target is joined under room and id unless its address says where', () => {
   expect(targetJoinUrl('ws://b:7101', 'ITB/11 01', 'CP1')).toBe('ws://b:7101/connect/ITB%2F11%2001/CP1');
   expect(targetJoinUrl('ws://b:7101/elsewhere', 'ITB-1101', 'CP1')).toBe('ws://b:7101/elsewhere');
+  expect(targetJoinUrl('ws://b:7101/k/secret/', 'ITB-1101', 'CP1')).toBe('ws://b:7101/k/secret/connect/ITB-1101/CP1');
+  expect(targetJoinUrl('ws://b:7101/?key=secret', 'ITB-1101', 'CP1')).toBe('ws://b:7101/connect/ITB-1101/CP1?key=secret');
+  expect(targetJoinUrl('ws://b:7101/k/secret/connect/R/X', 'ITB-1101', 'CP1')).toBe('ws://b:7101/k/secret/connect/R/X');
 });

@@ -34,14 +34,31 @@ function asUrl(text: string): SocketAddress {
 
 /** Where a repeater joins a hub: the hub's URL, whose path and query may carry a key, with `/connect/repeater` behind its path. */
 export function hubJoinUrl(hubUrl: string): string {
-  const url = new URL(hubUrl);
-  url.pathname = `${url.pathname.replace(/\/+$/, '')}/connect/repeater`;
-  return url.href;
+  return below(hubUrl, '/connect/repeater').href;
 }
 
-/** Where this repeater joins a device or another repeater; an address that has a path is dialled as it is. */
+/** Where a hub tells its repeaters of keys, permissions and devices: the same address over http or https. */
+export function hubFeedUrl(hubUrl: string): string {
+  return below(hubUrl, '/access/feed').href.replace(/^ws/, 'http');
+}
+
+function below(hubUrl: string, path: string): URL {
+  const url = new URL(hubUrl);
+  url.pathname = url.pathname.replace(/\/+$/, '') + path;
+  return url;
+}
+
+/** A path with nothing in it but a key. */
+const KEY_PATH = /^(?:\/k\/[^/]+)?\/*$/;
+
+/** Where this repeater joins a device or another repeater; an address that has a path, other than its key's, is dialled as it is. */
 export function targetJoinUrl(address: string, room: string, ownId: string): string {
   const url = new URL(address);
-  if (url.pathname === '/') url.pathname = `/connect/${encodeURIComponent(room)}/${encodeURIComponent(ownId)}`;
-  return url.href;
+  return KEY_PATH.test(url.pathname) ? below(address, `/connect/${encodeURIComponent(room)}/${encodeURIComponent(ownId)}`).href : url.href;
+}
+
+/** Whether an address carries a key, as `/k/<key>` or `?key=`. */
+export function carriesKey(address: string): boolean {
+  const { pathname, searchParams } = new URL(address);
+  return /^\/k\/[^/]/.test(pathname) || searchParams.has('key');
 }

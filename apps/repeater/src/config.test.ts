@@ -2,7 +2,10 @@ import { readFileSync } from 'node:fs';
 
 import { expect, test } from 'vitest';
 
-import { loadRepeaterConfig, type RepeaterConfig } from './config.ts';
+import { createAccessKey } from '@carillon/access';
+import { listSettings, redactConfig } from '@carillon/runtime';
+
+import { loadRepeaterConfig, repeaterSettings, repeaterSettingsFor, type RepeaterConfig } from './config.ts';
 import { REPEATER_VERSION } from './version.ts';
 
 function load(env: Record<string, string>): RepeaterConfig {
@@ -30,6 +33,27 @@ test('every problem is told at once', () => {
 test('queues and lanes must take the largest frame', () => {
   const result = loadRepeaterConfig({ CARILLON_REPEATER_UPSTREAM_QUEUE_MAX_BYTES: '1KiB', CARILLON_REPEATER_TARGET_QUEUE_MAX_BYTES: '1KiB', CARILLON_REPEATER_LANE_MAX_BYTES: '64KiB' });
   expect(result.ok ? [] : result.problems.map(({ env }) => env)).toEqual(['CARILLON_REPEATER_LANE_MAX_BYTES', 'CARILLON_REPEATER_UPSTREAM_QUEUE_MAX_BYTES', 'CARILLON_REPEATER_TARGET_QUEUE_MAX_BYTES']);
+});
+
+test('keys are asked for unless told otherwise; a standalone tells otherwise', () => {
+  expect(load({}).access).toBe('keys');
+  const byDefault = (settings: ReturnType<typeof repeaterSettingsFor>) => listSettings(settings).find(({ env }) => env === 'CARILLON_REPEATER_ACCESS')?.default;
+  expect([byDefault(repeaterSettings), byDefault(repeaterSettingsFor({ access: 'loopback' }))]).toEqual(['keys', 'loopback']);
+});
+
+test('the repeater\'s key is a secret, must be one, and comes from one place', () => {
+  const { key } = createAccessKey();
+  const problems = (env: Record<string, string>): string[] => {
+    const result = loadRepeaterConfig(env);
+    const all = result.ok ? [] : result.problems;
+    expect(JSON.stringify(all)).not.toContain('ck_short');
+    return all.map(({ env: name }) => name);
+  };
+  expect(JSON.stringify(redactConfig(repeaterSettings, load({ CARILLON_REPEATER_KEY: key })))).not.toContain(key);
+  expect(problems({ CARILLON_REPEATER_KEY: 'ck_short' })).toEqual(['CARILLON_REPEATER_KEY']);
+  expect(problems({ CARILLON_REPEATER_KEY: key, CARILLON_REPEATER_KEY_FILE: 'a' })).toEqual(['CARILLON_REPEATER_KEY_FILE']);
+  expect(problems({ CARILLON_REPEATER_KEY_FILE: 'a', HUB_ADDRESS: 'ws://hub/k/secret' })).toEqual(['CARILLON_REPEATER_HUB_URL']);
+  expect(problems({ CARILLON_REPEATER_ACCESS: 'none' })).toEqual(['CARILLON_REPEATER_ACCESS']);
 });
 
 test('the version is the package\'s', () => {

@@ -1,3 +1,4 @@
+import type { Principal } from '@carillon/access';
 import { createRoute, type Connection, type Route } from '@carillon/session';
 
 /** A device or service that joined over a connection it opened. */
@@ -6,16 +7,18 @@ export interface Device {
   readonly id: string;
   readonly room: string;
   readonly isRepeater: boolean;
+  /** Whose permissions and limits hold for it. */
+  readonly principal: Principal;
+  /** It presented no key and stands under its workspace's anonymous one. */
+  readonly isAnonymous: boolean;
+  /** The hash of the secret that it presented. */
+  readonly secret: string | undefined;
   readonly connection: Connection;
   /** Leads to this device alone. */
   readonly route: Route;
 }
 
-export interface JoinedAs {
-  readonly id: string;
-  readonly room: string;
-  readonly isRepeater: boolean;
-}
+export type JoinedAs = Pick<Device, 'id' | 'room' | 'isRepeater' | 'principal' | 'isAnonymous' | 'secret'>;
 
 /** The joined devices, by id and by connection. */
 export class Devices {
@@ -26,8 +29,8 @@ export class Devices {
     return this.#byConnection.size;
   }
 
-  add(connection: Connection, { id, room, isRepeater }: JoinedAs): Device {
-    const device: Device = { id: this.#freeId(id), room, isRepeater, connection, route: createRoute([connection.lane]) };
+  add(connection: Connection, as: JoinedAs): Device {
+    const device: Device = { ...as, id: this.#freeId(as.id), connection, route: createRoute([connection.lane]) };
     this.#byId.set(device.id, device);
     this.#byConnection.set(connection, device);
     return device;

@@ -11,13 +11,7 @@ let site: ReturnType<typeof createSite>;
 beforeEach(() => void (site = createSite({ WebSocket, WebSocketServer })));
 afterEach(() => site.close());
 
-async function call(repeater: TestRepeater, path: string, init: RequestInit = {}): Promise<{ readonly status: number; readonly headers: Headers; readonly text: string; readonly code: string | undefined }> {
-  const answer = await fetch(`http://${repeater.host}${path}`, { ...init, headers: { connection: 'close', ...(init.headers as Record<string, string>) } });
-  const text = await answer.text();
-  const isProblem = answer.headers.get('content-type') === 'application/problem+json';
-  return { status: answer.status, headers: answer.headers, text, code: isProblem ? (JSON.parse(text) as { code: string }).code : undefined };
-}
-
+const call = (repeater: TestRepeater, path: string, init?: RequestInit) => site.call(repeater, path, init);
 const post = (repeater: TestRepeater, body: string | Buffer, headers: Record<string, string> = {}) => call(repeater, '/send', { method: 'POST', body: body as BodyInit, headers });
 
 describe('POST /send', () => {

@@ -1,24 +1,26 @@
-import type { IncomingHttpHeaders, IncomingMessage, ServerResponse } from 'node:http';
+import type { IncomingMessage, ServerResponse } from 'node:http';
 
+import { presentedKey, type PresentedKey, type Principal } from '@carillon/access';
 import { BodyReader, sendRefusal, type Logger, type ProblemDetail } from '@carillon/runtime';
 import { readRoomEvent } from '@carillon/schemas';
-import { encodeFrame, type ErrorCode } from '@carillon/wire';
+import { encodeFrame, ERRORS, type ErrorCode } from '@carillon/wire';
 
 import type { FramePaths } from './frame-paths.ts';
+import type { Gate } from './gate.ts';
 import { isJoinPath, pathOf } from './join-request.ts';
 import type { RepeaterCounts } from './metrics.ts';
 import type { UpstreamQueue } from './upstream-queue.ts';
 
 /**
- *   POST /send     one v2 event, taken like a frame of a device
- *   GET  /status   the original's shape
- *   GET  /health   a JSON string
+ *   POST /send     a key    one v2 event, taken like a frame of a device
+ *   GET  /status   a key    the original's shape
+ *   GET  /health            a JSON string
  */
 export interface HttpRoutesOptions {
   readonly paths: FramePaths;
   readonly queue: UpstreamQueue;
   readonly frameMaxBytes: number;
-  readonly isPageAllowed: (headers: IncomingHttpHeaders) => boolean;
+  readonly gate: Gate;
   readonly draining: () => boolean;
   readonly status: () => object;
   readonly counts: RepeaterCounts;
@@ -28,7 +30,10 @@ export interface HttpRoutesOptions {
 /** Bodies that are arriving may hold this together; a sender beyond it is asked to come back. */
 const BODIES_TOTAL_MAX_BYTES = 67_108_864;
 
-type Answer = (request: IncomingMessage, response: ServerResponse) => Promise<void> | void;
+interface Route {
+  readonly methods: readonly string[];
+  readonly answer: (request: IncomingMessage, response: ServerResponse, presented: PresentedKey) => Promise<void> | void;
+}
 
 interface Refusal {
   readonly code: ErrorCode;
@@ -42,24 +47,32 @@ export function createHttpRoutes(options: HttpRoutesOptions): (request: Incoming
   const bodies = new BodyReader({ maxBytes: options.frameMaxBytes, totalMaxBytes: BODIES_TOTAL_MAX_BYTES });
   const refuse = (response: ServerResponse, { code, detail, errors }: Refusal): void => {
     counts.refuse(code);
+    // RFC 9110 §15.5.2: a 401 says how to do better.
+    if (ERRORS[code].http === 401) response.setHeader('www-authenticate', 'Bearer');
     sendRefusal(response, code, { ...(detail === undefined ? {} : { detail }), ...(errors === undefined || errors.length === 0 ? {} : { errors }) });
   };
-  const routes: Readonly<Record<string, { readonly methods: readonly string[]; readonly answer: Answer }>> = {
-    '/send': { methods: ['POST'], answer: async (request, response) => send(request, response, { options, bodies, refuse }) },
-    '/status': { methods: ['GET', 'HEAD'], answer: (_request, response) => sendJson(response, options.status()) },
+  const withKey = (answer: (request: IncomingMessage, response: ServerResponse, principal: Principal) => Promise<void> | void): Route['answer'] => (request, response, presented) => {
+    const admission = options.gate.admit(presented, request);
+    return admission.ok ? answer(request, response, admission.principal) : refuse(response, admission);
+  };
+  const routes: Readonly<Record<string, Route>> = {
+    '/send': { methods: ['POST'], answer: withKey((request, response, sender) => send(request, response, { options, bodies, refuse, sender })) },
+    '/status': { methods: ['GET', 'HEAD'], answer: withKey((_request, response) => sendJson(response, options.status())) },
     '/health': { methods: ['GET', 'HEAD'], answer: (_request, response) => sendJson(response, 'healthy') },
   };
   return (request, response) => {
-    const path = pathOf(request.url);
+    const presented = presentedKey(request);
+    const path = pathOf(presented.ok ? presented.url : request.url);
     const route = Object.hasOwn(routes, path) ? routes[path] : undefined;
     if (route === undefined) {
-      if (isJoinPath(path)) response.setHeader('upgrade', 'websocket');
-      refuse(response, { code: isJoinPath(path) ? 'UPGRADE_REQUIRED' : 'ROUTE_NOT_FOUND' });
+      const isJoin = isJoinPath(path);
+      if (isJoin) response.setHeader('upgrade', 'websocket');
+      refuse(response, presented.ok ? { code: isJoin ? 'UPGRADE_REQUIRED' : 'ROUTE_NOT_FOUND' } : presented);
     } else if (!route.methods.includes(request.method ?? '')) {
       response.setHeader('allow', route.methods.join(', '));
       refuse(response, { code: 'METHOD_NOT_ALLOWED', detail: route.methods.join(', ') });
     } else {
-      Promise.resolve(route.answer(request, response)).catch((error: unknown) => {
+      Promise.resolve(route.answer(request, response, presented)).catch((error: unknown) => {
         log.error({ path, error }, 'a request failed');
         refuse(response, { code: 'INTERNAL' });
       });
@@ -71,11 +84,11 @@ interface SendContext {
   readonly options: HttpRoutesOptions;
   readonly bodies: BodyReader;
   readonly refuse: (response: ServerResponse, refusal: Refusal) => void;
+  readonly sender: Principal;
 }
 
-async function send(request: IncomingMessage, response: ServerResponse, { options, bodies, refuse }: SendContext): Promise<void> {
-  const { isPageAllowed, draining, frameMaxBytes, paths, queue } = options;
-  if (!isPageAllowed(request.headers)) return refuse(response, { code: 'ORIGIN_REFUSED' });
+async function send(request: IncomingMessage, response: ServerResponse, { options, bodies, refuse, sender }: SendContext): Promise<void> {
+  const { draining, frameMaxBytes, paths, queue } = options;
   const body = await bodies.read(request);
   if (!body.ok) {
     if (body.why === 'gone') return; // a sender that went away hears nothing
@@ -89,8 +102,8 @@ async function send(request: IncomingMessage, response: ServerResponse, { option
   if (frame.length > frameMaxBytes) return refuse(response, { code: 'BODY_TOO_LARGE', detail: `more than ${frameMaxBytes} bytes with its room` });
   // A sender that hears the answer can try again, so nothing older is dropped for it.
   if (!queue.fits(frame.length)) return refuse(response, { code: 'UPSTREAM_QUEUE_FULL' });
-  const code = paths.up(frame, 'http', undefined);
-  if (code !== undefined) return refuse(response, { code });
+  const refused = paths.up(frame, { from: 'http', sender, lane: undefined });
+  if (refused !== undefined) return refuse(response, { code: refused.code, ...(refused.detail === undefined ? {} : { detail: refused.detail }) });
   response.writeHead(200, { 'content-type': 'text/plain; charset=utf-8', 'cache-control': 'no-store' });
   response.end('ok');
 }

@@ -1,3 +1,4 @@
+import type { AccessCopy } from '@carillon/access';
 import { Tally, type MetricDefinition, type Metrics } from '@carillon/runtime';
 import type { DropReason, ErrorCode } from '@carillon/wire';
 
@@ -16,6 +17,10 @@ export class RepeaterCounts {
   /** Events given to send list targets, and those they did not get, by kind of target. */
   readonly delivered = new Tally();
   readonly failed = new Tally();
+  /** What the hub refused of this repeater, by code. */
+  readonly hubRefused = new Tally();
+  /** Records of the access feed that were not taken, by reason: malformed, or a stranger's. */
+  readonly feedRefused = new Tally();
   upstreamFrames = 0;
   upstreamBytes = 0;
 
@@ -50,6 +55,11 @@ const definitions = {
   localDeliveries: { name: 'carillon_repeater_device_deliveries_total', kind: 'counter', help: 'Events handed to connections of joined devices, by local rooms or by the send list.' },
   targetDeliveries: { name: 'carillon_repeater_target_deliveries_total', kind: 'counter', labels: ['target'], help: 'Events given to send list targets, by kind of target: device (joined), socket (dialled), http.' },
   targetFailures: { name: 'carillon_repeater_target_failures_total', kind: 'counter', labels: ['target'], help: 'Events that send list targets did not get, by kind of target.' },
+  hubRefused: { name: 'carillon_repeater_hub_refused_total', kind: 'counter', labels: ['code'], help: 'Joins and events that the hub refused this repeater, and connections it closed for its key, by error code.' },
+  accessRecords: { name: 'carillon_repeater_access_records', kind: 'gauge', help: 'Records in the copy of the access configuration, those of things that are gone included.' },
+  accessSeq: { name: 'carillon_repeater_access_seq', kind: 'gauge', help: 'Position of the latest change in the copy of the access configuration; 0 when it is empty.' },
+  accessFeedConnected: { name: 'carillon_repeater_access_feed_connected', kind: 'gauge', help: '1 while the hub\'s access feed is open and the copy was up to date with it, else 0.' },
+  accessFeedRefused: { name: 'carillon_repeater_access_feed_refused_total', kind: 'counter', labels: ['reason'], help: 'Records of the access feed that were not taken, by reason: malformed, stranger (of another workspace).' },
   hubConnected: { name: 'carillon_repeater_hub_connected', kind: 'gauge', help: '1 while the connection to the hub is up, else 0.' },
   queueBytes: { name: 'carillon_repeater_upstream_queue_bytes', kind: 'gauge', help: 'Memory that frames waiting for the hub take, in bytes.' },
   queueFrames: { name: 'carillon_repeater_upstream_queue_frames', kind: 'gauge', help: 'Frames waiting for the hub.' },
@@ -69,6 +79,7 @@ export interface RepeaterGauges {
   readonly devices: { readonly size: number };
   readonly lanes: { readonly queuedBytes: number };
   readonly targets: { readonly queuedBytes: number };
+  readonly access: { readonly copy: AccessCopy; readonly feed: { readonly connected: boolean } };
   readonly batches: { readonly deliveries: number };
 }
 
@@ -82,6 +93,11 @@ export function registerRepeaterMetrics(metrics: Metrics, counts: RepeaterCounts
   metrics.observe(definitions.localDeliveries, () => gauges.batches.deliveries);
   metrics.observe(definitions.targetDeliveries, () => counts.delivered.samples('target'));
   metrics.observe(definitions.targetFailures, () => counts.failed.samples('target'));
+  metrics.observe(definitions.hubRefused, () => counts.hubRefused.samples('code'));
+  metrics.observe(definitions.accessRecords, () => [...gauges.access.copy.records()].length);
+  metrics.observe(definitions.accessSeq, () => gauges.access.copy.seq);
+  metrics.observe(definitions.accessFeedConnected, () => (gauges.access.feed.connected ? 1 : 0));
+  metrics.observe(definitions.accessFeedRefused, () => counts.feedRefused.samples('reason'));
   metrics.observe(definitions.hubConnected, () => (gauges.hubConnected() ? 1 : 0));
   metrics.observe(definitions.queueBytes, () => gauges.upstreamQueue.heldBytes);
   metrics.observe(definitions.queueFrames, () => gauges.upstreamQueue.frames);

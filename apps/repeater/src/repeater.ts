@@ -2,10 +2,11 @@ import { createServer, type Server } from 'node:http';
 import { hostname } from 'node:os';
 import type { Duplex } from 'node:stream';
 
-import { formatAddress, isLoopback, listen, pageOriginCheck, type ListenAddress, type ProcessContext } from '@carillon/runtime';
+import { formatAddress, isLoopback, listen, type ListenAddress, type ProcessContext } from '@carillon/runtime';
 import { BatchWriter, Heartbeat, LaneGroup, refuseUpgrade } from '@carillon/session';
 import { DEFAULT_LIMITS, type WireLimits } from '@carillon/wire';
 
+import { openAccess, type RepeaterAccess } from './access.ts';
 import type { RepeaterConfig } from './config.ts';
 import { DeviceDoor } from './device-door.ts';
 import { Devices } from './devices.ts';
@@ -14,6 +15,7 @@ import { createHttpRoutes } from './http-routes.ts';
 import { LocalRooms } from './local-rooms.ts';
 import { registerRepeaterMetrics, RepeaterCounts } from './metrics.ts';
 import { SendListFile } from './send-list-file.ts';
+import { SendListSources } from './send-list-sources.ts';
 import { emptySendList, type SendList, type SendListOptions } from './send-list.ts';
 import { repeaterStatus } from './status.ts';
 import { Targets } from './targets.ts';
@@ -31,14 +33,16 @@ const REQUEST_TIMEOUT_MS = 30_000;
 /** Sockets beyond the joined devices, for requests and for refusals that carry a code. */
 const HTTP_SOCKETS_MAX = 1_024;
 
-/** Starts a repeater: it listens, then joins its hub. Rejects when the send list is wrong or the address is taken. */
+/** Starts a repeater: it listens, then joins its hub. Rejects when the send list or the key's file is wrong or the address is taken. */
 export async function startRepeater(config: RepeaterConfig, context: ProcessContext): Promise<Repeater> {
   const ownId = config.id ?? hostname();
   const log = context.log.child({ repeater: ownId });
-  const sendList = await loadSendList(config, { ownId, log, changed: (list) => parts.targets.replace(list) });
-  const parts = assemble(config, { ownId, log, list: sendList.list });
-  registerRepeaterMetrics(context.metrics, parts.counts, {
-    hubConnected: () => parts.upstream.connected, upstreamQueue: parts.queue, devices: parts.devices, lanes: parts.lanes, targets: parts.targets, batches: parts.writer.counts,
+  const counts = new RepeaterCounts();
+  const sendList = await loadSendList(config, { ownId, log, changed: (list) => parts.sources.fileChanged(list) });
+  const access = await openAccess(config, { counts, log });
+  const parts = assemble(config, { ownId, log, counts, access, list: sendList.list });
+  registerRepeaterMetrics(context.metrics, counts, {
+    hubConnected: () => parts.upstream.connected, upstreamQueue: parts.queue, devices: parts.devices, lanes: parts.lanes, targets: parts.targets, access, batches: parts.writer.counts,
   });
   const server = createDoorServer(config, parts);
   context.add(repeaterComponent({ ...parts, server, sendListFile: sendList.file }));
@@ -46,9 +50,10 @@ export async function startRepeater(config: RepeaterConfig, context: ProcessCont
   context.health.addCheck('repeater', () => (server.listening ? { ok: true } : { ok: false, reason: 'the repeater does not listen' }));
   parts.heartbeat.start();
   sendList.file?.start();
+  access.start();
   parts.upstream.start();
-  log.info({ address, hub: config.hub.url, localRooms: config.localRooms }, `devices join at ws://${formatAddress(address)}/connect/<room>/<id>`);
-  if (!isLoopback(config.listen.host)) log.warn({ address }, 'anybody who reaches this address may join and send: there are no access keys yet');
+  log.info({ address, hub: config.hub.url, localRooms: config.localRooms, access: config.access }, `devices join at ws://${formatAddress(address)}/connect/<room>/<id>`);
+  if (config.access === 'open' && !isLoopback(config.listen.host)) log.warn({ address }, 'anybody who reaches this address may join and send without a key');
   return { address };
 }
 
@@ -65,62 +70,67 @@ async function loadSendList(config: RepeaterConfig, { ownId, log, changed }: { r
 interface Assembly {
   readonly ownId: string;
   readonly log: Log;
+  readonly counts: RepeaterCounts;
+  readonly access: RepeaterAccess;
+  /** What the send list's file says. */
   readonly list: SendList;
 }
 
 type Parts = ReturnType<typeof assemble>;
 
-function assemble(config: RepeaterConfig, { ownId, log, list }: Assembly) {
-  const { hub, timing, targets: targetsConfig } = config;
+function assemble(config: RepeaterConfig, { ownId, log, counts, access, list }: Assembly) {
+  const { hub, timing } = config;
   const { connectionsMax, laneMaxBytes, lanesTotalMaxBytes, frameMaxBytes, roomMaxBytes, patternsMax } = config.limits;
   const limits: WireLimits = { ...DEFAULT_LIMITS, frameMaxBytes, roomMaxBytes, patternsMax };
   const now = (): number => performance.now();
-  const counts = new RepeaterCounts();
   const heartbeat = new Heartbeat({ ...timing, inboundMaxBytes: config.limits.inboundTotalMaxBytes });
   const lanes = new LaneGroup(lanesTotalMaxBytes);
-  // Dialled connections are never given more than they take at once (see Pump): no device's backlog shall cost them their place.
-  const dialledLanes = new LaneGroup(Number.MAX_SAFE_INTEGER);
   const writer = new BatchWriter();
   const devices = new Devices();
   const localRooms = new LocalRooms({ writer, joinedRooms: config.localRooms === 'on', patternsMax });
   const queue = new UpstreamQueue({ maxBytes: hub.queueMaxBytes, now, counts });
   const { handshakeTimeoutMs } = timing;
   const upstream = new Upstream({
-    hubUrl: hub.url, ownId, queue, limits, heartbeat, handshakeTimeoutMs, counts, log,
+    hubUrl: hub.url, ownId, headers: access.hubHeaders, queue, limits, heartbeat, handshakeTimeoutMs, counts, log,
     backoff: { firstMs: hub.retryFirstMs, capMs: hub.retryCapMs, factor: 2, random: Math.random },
     frame: (bytes) => paths.down(bytes),
   });
-  const { idleMs, queueMaxBytes, retryFirstMs, retryCapMs, httpTimeoutMs, httpConcurrency } = targetsConfig;
+  const sources = new SendListSources({ ownId, file: list, devices: () => access.copy.devices(access.records.workspaceId), changed: (changed) => targets.replace(changed), log });
+  const { idleMs, queueMaxBytes, retryFirstMs, retryCapMs, httpTimeoutMs, httpConcurrency } = config.targets;
   const targets = new Targets({
-    list, devices, writer, counts,
+    list: sources.merged(), devices, writer, counts,
     socket: {
-      ownId, limits, group: dialledLanes, heartbeat, handshakeTimeoutMs, idleMs, queueMaxBytes, now, counts, log,
+      // Dialled connections are never given more than they take at once (see Pump): no device's backlog shall cost them their place.
+      ownId, limits, group: new LaneGroup(Number.MAX_SAFE_INTEGER), heartbeat, handshakeTimeoutMs, idleMs, queueMaxBytes, now, counts, log,
       backoff: { firstMs: retryFirstMs, capMs: retryCapMs, factor: 2, random: Math.random },
       frame: (bytes, lane) => {
-        const code = paths.up(bytes, 'target', lane);
-        if (code !== undefined) counts.refuse(code);
+        const refused = paths.up(bytes, { from: 'target', lane });
+        if (refused !== undefined) counts.refuse(refused.code);
       },
     },
     http: { timeoutMs: httpTimeoutMs, concurrency: httpConcurrency, queueMaxBytes, now, counts, log },
   });
   const paths = new FramePaths({ upstream, localRooms, targets, limits, counts, log });
-  const isPageAllowed = pageOriginCheck({ allowedOrigins: config.allowedOrigins, onLoopback: isLoopback(config.listen.host) });
   const door = new DeviceDoor({
-    ownId, connectionsMax, isPageAllowed, devices, localRooms, paths, writer, heartbeat, counts, log, random: Math.random,
+    ownId, connectionsMax, gate: access.gate, devices, localRooms, paths, writer, heartbeat, counts, log, random: Math.random,
     limits, laneMaxBytes, group: lanes, ticks: heartbeat.ticks,
   });
-  return { counts, heartbeat, lanes, writer, devices, queue, upstream, targets, paths, door, isPageAllowed, log, drained: new AbortController() };
+  access.copy.onChange((change) => {
+    if (change.type === 'device') sources.devicesChanged();
+    else door.accessChanged(change);
+  });
+  return { access, counts, heartbeat, lanes, writer, devices, queue, upstream, sources, targets, paths, door, log, drained: new AbortController() };
 }
 
 function createDoorServer(config: RepeaterConfig, parts: Parts): Server {
-  const { counts, devices, door, drained, isPageAllowed, log, paths, queue, targets, upstream } = parts;
+  const { access, counts, devices, door, drained, log, paths, queue, targets, upstream } = parts;
   const { frameMaxBytes, laneMaxBytes, connectionsMax } = config.limits;
   const startedAtMs = Date.now();
   const status = { hubUrl: config.hub.url, startedAtMs, laneMaxBytes, ...config.timing, devices, targets, upstream, queue };
   const server = createServer(
     { headersTimeout: config.timing.handshakeTimeoutMs, requestTimeout: REQUEST_TIMEOUT_MS },
     createHttpRoutes({
-      paths, queue, frameMaxBytes, isPageAllowed, counts, log,
+      paths, queue, frameMaxBytes, gate: access.gate, counts, log,
       draining: () => drained.signal.aborted,
       status: () => repeaterStatus(status, Date.now()),
     }),
@@ -137,7 +147,7 @@ function createDoorServer(config: RepeaterConfig, parts: Parts): Server {
 }
 
 /** Drain: devices first, so that what they still send goes up; then what is queued. Stop: everything closes. */
-function repeaterComponent({ door, drained, heartbeat, log, queue, sendListFile, server, targets, upstream }: Parts & { readonly server: Server; readonly sendListFile: SendListFile | undefined }) {
+function repeaterComponent({ access, door, drained, heartbeat, log, queue, sendListFile, server, sources, targets, upstream }: Parts & { readonly server: Server; readonly sendListFile: SendListFile | undefined }) {
   return {
     name: 'repeater',
     drain: async (signal: AbortSignal) => {
@@ -149,7 +159,8 @@ function repeaterComponent({ door, drained, heartbeat, log, queue, sendListFile,
     },
     stop: async () => {
       drained.abort();
-      await sendListFile?.stop();
+      await Promise.all([sendListFile?.stop(), access.close()]);
+      sources.stop();
       const closed = new Promise<void>((resolve) => server.close(() => resolve()));
       door.stop();
       await Promise.all([upstream.stop(), targets.stop()]);

@@ -29,6 +29,14 @@ describe('a send list', () => {
     expect(['ITB-1101-CP2', 'CP3', 'CP4', 'Sensor 5'].map((id) => list.addressOf(id))).toEqual(['ws://10.0.0.5:7000/', 'ws://c/own/path', 'ws://cp4:7101/', undefined]);
   });
 
+  test('may have further targets, each once', () => {
+    const list = read({ rooms: { 'ITB-1101': ['ws://b:7101'], '*': ['ws://c:7101'] }, addresses: { CP2: 'b' } });
+    const more = list.with(new Map([['ITB-1101', [{ kind: 'socket', url: 'ws://b:7101/' }, { kind: 'http', url: 'http://d/' }]], ['ITB-1102', [{ kind: 'http', url: 'http://d/' }]]]));
+    const urls = (room: string, of: SendList) => of.targetsOf(room).map((target) => (target.kind === 'device' ? target.id : target.url));
+    expect(['ITB-1101', 'ITB-1102', 'else'].map((room) => urls(room, more))).toEqual([['ws://b:7101/', 'http://d/', 'ws://c:7101/', 'ws://central:7101/'], ['http://d/', 'ws://c:7101/', 'ws://central:7101/'], ['ws://c:7101/', 'ws://central:7101/']]);
+    expect([more.addressOf('CP2'), more.targets.length, list.targetsOf('ITB-1102').length]).toEqual(['ws://b:7101/', 4, 2]);
+  });
+
   test('may be absent', () => expect(emptySendList(options).targetsOf('any')).toEqual([{ kind: 'socket', url: 'ws://central:7101/' }]));
 
   test('is refused with every problem', () => {
@@ -38,5 +46,6 @@ describe('a send list', () => {
       expect.stringMatching(/^rooms\.s: /), expect.stringMatching(/^addresses\.a: /), expect.stringMatching(/^the list: .*room/),
     ]);
     expect(readSendList('{', options)).toMatchObject({ ok: false, problems: [expect.stringMatching(/^is not JSON/)] });
+    expect(JSON.stringify(readSendList('{ "rooms": { "*": ["ws://h/?key=secret" } }', options))).not.toContain('secret');
   });
 });

@@ -24,6 +24,8 @@ export interface SendList {
   addressOf(deviceId: string): string | undefined;
   /** Every target. */
   readonly targets: readonly Target[];
+  /** This list with further targets, by room; one that is there already stays once. */
+  with(more: ReadonlyMap<string, readonly Target[]>): SendList;
 }
 
 export interface SendListOptions {
@@ -68,7 +70,9 @@ export function readSendList(json: string, options: SendListOptions): ReadSendLi
   try {
     value = JSON.parse(json);
   } catch (error) {
-    return { ok: false, problems: [`is not JSON: ${error instanceof Error ? error.message : String(error)}`] };
+    // The rest of the engine's message quotes the text, and addresses may carry keys.
+    const [position] = /position \d+/.exec(error instanceof Error ? error.message : '') ?? [];
+    return { ok: false, problems: [`is not JSON${position === undefined ? '' : ` (${position})`}`] };
   }
   const parsed = sendListFile.safeParse(value);
   if (!parsed.success) return { ok: false, problems: parsed.error.issues.map(({ path, message }) => `${path.map(String).join('.') || 'the list'}: ${message}`) };
@@ -91,6 +95,10 @@ function createSendList(rooms: ReadonlyMap<string, readonly Target[]>, addresses
     targetsOf: (room) => byRoom.get(room) ?? ofEveryRoom,
     addressOf: (deviceId) => addresses.get(deviceId) ?? hostAddress(deviceId),
     targets: unique([...[...byRoom.values()].flat(), ...ofEveryRoom]),
+    with: (more) => {
+      const merged = new Map([...rooms, ...[...more].map(([room, targets]) => [room, [...(rooms.get(room) ?? []), ...targets]] as const)]);
+      return createSendList(merged, addresses, { ownId, centralAddresses });
+    },
   };
 }
 
@@ -104,7 +112,8 @@ function unique(targets: readonly Target[]): Target[] {
   return [...new Map(targets.map((one) => [one.kind === 'device' ? `device ${one.id}` : `${one.kind} ${one.url}`, one])).values()];
 }
 
-function readTarget(given: string): Target | string {
+/** Reads a device id, a ws or wss address, or an http or https URL; a text says what is wrong, and quotes nothing. */
+export function readTarget(given: string): Target | string {
   const scheme = SCHEME.exec(given)?.[1]?.toLowerCase();
   if (scheme === undefined) {
     const fault = deviceIdFault(given);

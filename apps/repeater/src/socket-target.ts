@@ -1,9 +1,10 @@
 import type { Logger } from '@carillon/runtime';
 import { dial, type Connection, type ConnectionClose, type ConnectionHandler, type Heartbeat, type Lane, type LaneGroup, type OutboundEvent } from '@carillon/session';
-import { backoffMs, type BackoffOptions, type WireLimits } from '@carillon/wire';
+import { backoffMs, type BackoffOptions, type ErrorCode, type WireLimits } from '@carillon/wire';
 
 import { targetJoinUrl } from './addresses.ts';
 import { REPEATER_HEADER, repeaterHeaderValue } from './device-id.ts';
+import { readErrorFrame } from './error-frame.ts';
 import { FrameQueue } from './frame-queue.ts';
 import type { RepeaterCounts } from './metrics.ts';
 import { Pump } from './pump.ts';
@@ -55,6 +56,7 @@ export class SocketTarget {
   #state: State = 'resting';
   #connection: Connection | undefined = undefined;
   #room = '';
+  #lastRefusal: ErrorCode | undefined = undefined;
   #attempt = 0;
   #notBeforeMs = 0;
   #openedAtMs = 0;
@@ -155,18 +157,31 @@ export class SocketTarget {
   }
 
   #handler(): ConnectionHandler {
-    const { counts, frame } = this.#options;
+    const { frame } = this.#options;
     return {
       frame: (connection, bytes) => {
         this.#idle?.refresh();
         frame(bytes, connection.lane);
       },
-      text: () => {
+      text: (_connection, text) => {
         this.#idle?.refresh();
-        counts.refuse('TEXT_UNEXPECTED');
+        this.#refused(text);
       },
       closed: (connection, close) => this.#closed(connection, close),
     };
+  }
+
+  /** A repeater of ours refuses an event by an error frame: it was handed over, and is lost. */
+  #refused(text: string): void {
+    const { counts, limits, log } = this.#options;
+    const error = readErrorFrame(text, limits);
+    if (error === undefined) {
+      counts.refuse('TEXT_UNEXPECTED');
+      return;
+    }
+    counts.fail('socket', 'target-failed', 1);
+    log[error.code === this.#lastRefusal ? 'debug' : 'warn']({ target: this.#address, ...error }, 'a target refused an event');
+    this.#lastRefusal = error.code;
   }
 
   #closed(connection: Connection, { cause, droppedEvents }: ConnectionClose): void {

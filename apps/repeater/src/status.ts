@@ -21,7 +21,8 @@ export interface StatusOptions {
 
 /**
  * `GET /status` as the original answers it. Names are the original's; capacities and utilizations are bytes here.
- * `sick` says that the hub is away, in which state rooms go on by themselves.
+ * `sick` says that the hub is away, in which state rooms go on by themselves; `refusal` is there while the hub does not
+ * take this repeater in, and says why.
  */
 export function repeaterStatus(options: StatusOptions, nowMs: number): object {
   const { devices, hubUrl, queue, startedAtMs, targets, upstream } = options;
@@ -52,6 +53,7 @@ export function repeaterStatus(options: StatusOptions, nowMs: number): object {
           // A repeater subscribes to nothing: the hub gives it what is for it.
           'subscription-list': [],
           'state': upstream.connected ? 'good' : 'retrying',
+          ...(upstream.refusal === undefined ? {} : { 'refusal': upstream.refusal }),
           'last-ping-time': hub?.lastPingAtMs === undefined ? '' : new Date(hub.lastPingAtMs).toISOString(),
         },
       },

@@ -1,9 +1,10 @@
 import type { Logger } from '@carillon/runtime';
 import { dial, keepConnected, LaneGroup, type Connection, type ConnectionHandler, type Heartbeat } from '@carillon/session';
-import type { BackoffOptions, WireLimits } from '@carillon/wire';
+import { ERRORS, isErrorCode, parseCloseReason, type BackoffOptions, type ErrorCode, type WireLimits } from '@carillon/wire';
 
 import { hubJoinUrl } from './addresses.ts';
 import { REPEATER_HEADER, repeaterHeaderValue } from './device-id.ts';
+import { readErrorFrame } from './error-frame.ts';
 import type { RepeaterCounts } from './metrics.ts';
 import { Pump } from './pump.ts';
 import { until } from './until.ts';
@@ -12,6 +13,8 @@ import type { UpstreamQueue } from './upstream-queue.ts';
 export interface UpstreamOptions {
   readonly hubUrl: string;
   readonly ownId: string;
+  /** With which this repeater says by what right it joins. */
+  readonly headers: Readonly<Record<string, string>>;
   readonly queue: UpstreamQueue;
   readonly limits: WireLimits;
   readonly heartbeat: Heartbeat;
@@ -33,6 +36,9 @@ export class Upstream {
   readonly #stopping = new AbortController();
   #connection: Connection | undefined = undefined;
   #kept: Promise<void> | undefined = undefined;
+  #refusal: ErrorCode | undefined = undefined;
+  /** Codes that were told of since the last connection that held. */
+  readonly #told = new Set<ErrorCode>();
 
   constructor(options: UpstreamOptions) {
     this.#options = options;
@@ -55,19 +61,28 @@ export class Upstream {
     return this.#connection;
   }
 
+  /** Why the hub does not take this repeater in, while it does not. */
+  get refusal(): ErrorCode | undefined {
+    return this.#refusal;
+  }
+
   start(): void {
-    const { hubUrl, ownId, limits, heartbeat, handshakeTimeoutMs, backoff, log } = this.#options;
+    const { hubUrl, ownId, limits, heartbeat, handshakeTimeoutMs } = this.#options;
     const group = new LaneGroup(Number.MAX_SAFE_INTEGER); // its one lane is never given more than it takes at once
     const url = hubJoinUrl(hubUrl);
-    const headers = { [REPEATER_HEADER]: repeaterHeaderValue(ownId) };
+    const headers = { [REPEATER_HEADER]: repeaterHeaderValue(ownId), ...this.#options.headers };
     this.#kept = keepConnected({
-      dial: (handler, signal) => dial(url, { handler, signal, handshakeTimeoutMs, headers, limits, group, laneMaxBytes: limits.frameMaxBytes, ticks: heartbeat.ticks }),
+      dial: async (handler, signal) => {
+        const dialled = await dial(url, { handler, signal, handshakeTimeoutMs, headers, limits, group, laneMaxBytes: limits.frameMaxBytes, ticks: heartbeat.ticks });
+        this.#refusal = dialled.ok ? undefined : accessCode(dialled.code);
+        return dialled;
+      },
       handler: this.#handler(),
-      backoff,
+      backoff: this.#patience(),
       stableMs: STABLE_MS,
       signal: this.#stopping.signal,
       up: ({ connection }) => this.#up(connection),
-      down: ({ reason }, nextTryMs) => log.warn({ hub: url, reason, nextTryMs }, 'the hub is away'),
+      down: ({ reason }, nextTryMs) => this.#down(reason, nextTryMs),
     });
   }
 
@@ -95,6 +110,46 @@ export class Upstream {
     log.warn({ unsent }, 'stopped with frames that the hub did not get');
   }
 
+  /** A hub that refuses this repeater as such is asked again as seldom as the settings have it. */
+  #patience(): BackoffOptions {
+    const { firstMs, ...rest } = this.#options.backoff;
+    const refusal = (): ErrorCode | undefined => this.#refusal;
+    return {
+      ...rest,
+      get firstMs() {
+        return refusal() === undefined ? firstMs : rest.capMs;
+      },
+    };
+  }
+
+  #down(reason: string, nextTryMs: number): void {
+    const { counts, hubUrl, log } = this.#options;
+    if (this.#refusal === undefined) {
+      log.warn({ hub: hubUrl, reason, nextTryMs }, 'the hub is away');
+      return;
+    }
+    counts.hubRefused.add(this.#refusal);
+    this.#tell(this.#refusal, { reason, nextTryMs }, 'the hub does not take this repeater in; what comes waits in the queue');
+  }
+
+  /** Says at a readable level, once a code, what the hub goes on refusing. */
+  #tell(code: ErrorCode, fields: object, text: string): void {
+    const { hubUrl, log } = this.#options;
+    log[this.#told.has(code) ? 'debug' : 'warn']({ hub: hubUrl, code, ...fields }, text);
+    this.#told.add(code);
+  }
+
+  #text(text: string): void {
+    const { counts, limits } = this.#options;
+    const error = readErrorFrame(text, limits);
+    if (error === undefined) {
+      counts.refuse('TEXT_UNEXPECTED');
+      return;
+    }
+    counts.hubRefused.add(error.code);
+    this.#tell(error.code, { detail: error.detail }, 'the hub refused an event of this repeater');
+  }
+
   #up(connection: Connection): void {
     const { heartbeat, hubUrl, queue, log } = this.#options;
     this.#connection = connection;
@@ -107,8 +162,10 @@ export class Upstream {
     const { counts, frame, heartbeat } = this.#options;
     return {
       frame: (_connection, bytes) => frame(bytes),
-      text: () => counts.refuse('TEXT_UNEXPECTED'),
-      closed: (connection, { cause, droppedEvents }) => {
+      text: (_connection, text) => this.#text(text),
+      closed: (connection, { cause, droppedEvents, reason }) => {
+        this.#refusal = accessCode(parseCloseReason(reason).code);
+        if (Date.now() - connection.openedAtMs >= STABLE_MS) this.#told.clear();
         this.#pump.detach();
         this.#connection = undefined;
         heartbeat.forget(connection);
@@ -117,4 +174,9 @@ export class Upstream {
       },
     };
   }
+}
+
+/** A code that says something of this repeater's key; what else a hub may answer passes by itself. */
+function accessCode(code: string | undefined): ErrorCode | undefined {
+  return code !== undefined && isErrorCode(code) && ERRORS[code].kind === 'auth' ? code : undefined;
 }

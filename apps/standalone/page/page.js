@@ -1,6 +1,7 @@
 // The hub's front page: one live tail of every room, GET /status once a second, POST /event to send.
 // Everything that came from outside is shown as text, never as markup, and everything kept here has a bound.
 
+import { asksForKey, headers, onKey, tailPath, tailRefusal } from '/key.js';
 import { matchesPattern } from '/pattern.js';
 
 const EVENTS_SHOWN = 200;
@@ -24,6 +25,9 @@ const rates = new Array(RATE_SECONDS).fill(0);
 let subscriptions = [];
 let seen = 0;
 let awaySince;
+/** The tail that the page hears now, and whether there has been one that spoke. */
+let tail;
+let wasLive = false;
 let filter = '';
 let paused = false;
 /** Rows that wait for the next frame, or for the end of a pause; the newest last, at most EVENTS_SHOWN. */
@@ -185,16 +189,17 @@ function drawRate() {
 
 async function refresh() {
   try {
-    const answer = await fetch('/status', { signal: AbortSignal.timeout(5_000) });
+    const answer = await fetch('/status', { headers: headers(), signal: AbortSignal.timeout(5_000) });
     const status = await answer.json();
+    if (!answer.ok) throw status;
     const { name, cluster } = status.info.hub;
     element('hub').textContent = `hub ${name} · ${status.version} · up ${status.uptime}${cluster === 'alone' ? '' : ` · cluster ${cluster}`}`;
     subscriptions = Object.entries(status.info.nexus['messenger-mapping']);
     drawFigures(status.info);
     drawRooms();
     for (const [room, row] of roomRows) drawSubscribers(room, row);
-  } catch {
-    element('hub').textContent = 'the hub does not answer';
+  } catch (refusal) {
+    element('hub').textContent = asksForKey(refusal) ? 'the hub asks for a key' : 'the hub does not answer';
   }
   setTimeout(refresh, STATUS_EVERY_MS);
 }
@@ -205,21 +210,32 @@ function enter(state) {
 }
 
 function listen() {
-  const tail = new EventSource('/rooms/*/events');
-  tail.onopen = () => {
+  tail?.close();
+  const current = new EventSource(tailPath());
+  tail = current;
+  current.onopen = () => {
     enter('live');
     askDemo();
     if (awaySince !== undefined) show({ gap: `The connection was away for ${Math.max(1, Math.round((Date.now() - awaySince) / 1_000))} s; what passed meanwhile is not shown.` });
     awaySince = undefined;
+    wasLive = true;
   };
-  tail.onerror = ({ data }) => {
-    awaySince ??= Date.now();
+  current.onerror = ({ data }) => {
+    if (wasLive) awaySince ??= Date.now();
     enter('away');
     // The hub's last word to a tail that it cuts.
     if (typeof data === 'string') show({ gap: `The hub cut this page off: ${/"code":"(\w+)"/.exec(data)?.[1] ?? data}.` });
-    if (tail.readyState === EventSource.CLOSED) setTimeout(listen, RETRY_MS + Math.random() * RETRY_SPREAD_MS);
+    if (current.readyState === EventSource.CLOSED) void comeBack(current);
   };
-  tail.onmessage = ({ data }) => heard(readFrame(data));
+  current.onmessage = ({ data }) => heard(readFrame(data));
+}
+
+/** A tail that was refused: after a pause, or once there is a key that may hear what was asked for. */
+async function comeBack(refused) {
+  if (asksForKey(await tailRefusal())) return;
+  setTimeout(() => {
+    if (tail === refused) listen();
+  }, RETRY_MS + Math.random() * RETRY_SPREAD_MS);
 }
 
 async function askDemo() {
@@ -232,7 +248,7 @@ async function send(fields) {
     'generating-system': 'hub page', timestamp: new Date().toISOString(), 'event-tags': ['user-generated'],
     'affected-room': { roomID: fields.room }, key: fields.key, value: fields.value, user: fields.user,
   };
-  const answer = await fetch('/event', { method: 'POST', headers: { 'content-type': 'application/json' }, body: JSON.stringify(event) }).catch(() => undefined);
+  const answer = await fetch('/event', { method: 'POST', headers: { ...headers(), 'content-type': 'application/json' }, body: JSON.stringify(event) }).catch(() => undefined);
   if (answer === undefined) return { state: 'refused', text: 'The hub does not answer.' };
   if (answer.ok) return { state: 'sent', text: `Sent to ${fields.room}.` };
   const problem = await answer.json().catch(() => ({ code: `HTTP ${answer.status}`, title: answer.statusText }));
@@ -255,6 +271,7 @@ element('filter').onclick = () => {
 };
 element('curl').textContent = `curl ${location.origin}/event -H 'content-type: application/json' \\\n  -d '{"affected-room":{"roomID":"ITB-1101"},"key":"power","value":"on"}'`;
 
+onKey(listen);
 listen();
 refresh();
 setInterval(drawRate, 1_000);

@@ -11,8 +11,9 @@ describe('the configuration of a standalone', () => {
   it('has a default for everything, on loopback', () => {
     const loaded = loadStandaloneConfig({});
     if (!loaded.ok) throw new Error(JSON.stringify(loaded.problems));
-    const { common, hub, repeater } = loaded.config;
-    expect([common.adminListen, hub.listen, repeater.listen]).toEqual([{ host: '127.0.0.1', port: 7180 }, { host: '127.0.0.1', port: 7100 }, { host: '127.0.0.1', port: 7101 }]);
+    const { common, hub, repeater, configManager } = loaded.config;
+    expect([common.adminListen, hub.listen, repeater.listen, configManager.listen].map(({ host, port }) => `${host}:${port}`)).toEqual(['127.0.0.1:7180', '127.0.0.1:7100', '127.0.0.1:7101', '127.0.0.1:8080']);
+    expect([hub.access.mode, repeater.access]).toEqual(['loopback', 'loopback']);
   });
 
   it('takes the settings of the hub, of the repeater, and its own', () => {

@@ -24,4 +24,4 @@ const running = await runProcess({
     standalone = await startStandalone(config, { demo: values.demo, version: VERSION }, context);
   },
 });
-if (standalone !== undefined) process.stdout.write(welcome({ ...standalone, admin: running.adminAddress, demo: values.demo }));
+if (standalone !== undefined) process.stdout.write(welcome({ ...standalone, admin: running.adminAddress, demo: values.demo, dataDir: config.common.dataDir }));

@@ -1,18 +1,18 @@
-import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 
 import { startTestStandalone, stopStandalones, type TestStandalone } from './standalone.fixture.ts';
 
 let standalone: TestStandalone;
 
-beforeEach(async () => {
+beforeAll(async () => {
   standalone = await startTestStandalone();
 });
-afterEach(stopStandalones);
+afterAll(stopStandalones);
 
 const call = (path: string, method = 'GET'): Promise<Response> => fetch(`${standalone.url}${path}`, { method, headers: { connection: 'close' } });
 
 describe('the files of the page', () => {
-  it.each([['/', 'text/html; charset=utf-8'], ['/page.css', 'text/css; charset=utf-8'], ['/page.js', 'text/javascript; charset=utf-8'], ['/pattern.js', 'text/javascript; charset=utf-8'], ['/page.json', 'application/json']])('%s comes as %s, and may load nothing from elsewhere', async (path, type) => {
+  it.each([['/', 'text/html; charset=utf-8'], ['/page.css', 'text/css; charset=utf-8'], ['/page.js', 'text/javascript; charset=utf-8'], ['/key.js', 'text/javascript; charset=utf-8'], ['/pattern.js', 'text/javascript; charset=utf-8'], ['/page.json', 'application/json']])('%s comes as %s, and may load nothing from elsewhere', async (path, type) => {
     const answer = await call(path);
     expect(answer.status).toBe(200);
     expect(Object.fromEntries(answer.headers)).toMatchObject({ 'content-type': type, 'x-content-type-options': 'nosniff', 'referrer-policy': 'no-referrer', 'cache-control': 'no-cache' });

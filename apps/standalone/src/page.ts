@@ -7,6 +7,7 @@ const FILES: Readonly<Record<string, { readonly file: string; readonly type: str
   '/': { file: 'index.html', type: 'text/html; charset=utf-8' },
   '/page.css': { file: 'page.css', type: 'text/css; charset=utf-8' },
   '/page.js': { file: 'page.js', type: 'text/javascript; charset=utf-8' },
+  '/key.js': { file: 'key.js', type: 'text/javascript; charset=utf-8' },
   '/pattern.js': { file: 'pattern.js', type: 'text/javascript; charset=utf-8' },
 };
 const HEADERS = {

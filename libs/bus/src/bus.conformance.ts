@@ -245,6 +245,12 @@ export function describeBus(name: string, world: () => BusWorld): void {
       await subscription.unsubscribe();
     });
 
+    it('flushes within the time that it is given', async () => {
+      await left.flush({ timeoutMs: 5_000 });
+
+      expect(left.state).toBe('connected');
+    });
+
     it('hands over what was published before it closed', async () => {
       const { got } = await collect(right, `${prefix}a`);
       for (let index = 0; index < 100; index += 1) left.publish(`${prefix}a`, bytes(String(index)));

@@ -1,3 +1,5 @@
+import type { KeyValues, KeyValuesOptions } from './key-values.ts';
+
 /** Where a bus stands: `away` is after a connection was lost, `closed` is for good. */
 export type BusState = 'connecting' | 'connected' | 'away' | 'closed';
 
@@ -28,8 +30,13 @@ export interface BusSubscription {
   unsubscribe(): Promise<void>;
 }
 
+export interface FlushOptions {
+  /** How long the server may take to answer before `BUS_AWAY`, in milliseconds; the bus itself stays as it is. */
+  readonly timeoutMs?: number;
+}
+
 /**
- * Fan-out between processes: at most once, in the order of each publisher, nothing stored. Subjects are tokens joined by dots; a
+ * Fan-out between processes: at most once, in the order of each publisher, nothing stored; and key-values beside it, which are. Subjects are tokens joined by dots; a
  * subscription's may have `*` for one token and a final `>` for one or more. Nothing comes back to the handle that published it.
  */
 export interface Bus {
@@ -42,9 +49,17 @@ export interface Bus {
   subscribe(subject: string, options: SubscribeOptions): BusSubscription;
   /** Calls `listener` at each change of state; gives a function that ends it. */
   onState(listener: (state: BusState) => void): () => void;
-  /** Resolves when everything published and subscribed before has reached the server; rejects with `BUS_AWAY` or `BUS_CLOSED` if that cannot be known. */
-  flush(): Promise<void>;
-  /** Delivers what is under way, hands over what was sent, then ends; idempotent. Takes at most about five seconds. */
+  /**
+   * The bucket of that name (letters, digits, `_` and `-`), which is made at its first use where it does not exist. Does not wait. One
+   * object a name; its first options hold. Throws `BUS_SUBJECT_INVALID` or, once closed, `BUS_CLOSED`.
+   */
+  keyValues(bucket: string, options?: KeyValuesOptions): KeyValues;
+  /**
+   * Resolves when everything published and subscribed before has reached the server; rejects with `BUS_AWAY` or `BUS_CLOSED` if that
+   * cannot be known. Without `timeoutMs` a server that has fallen silent is waited for until it is given up, about six seconds.
+   */
+  flush(options?: FlushOptions): Promise<void>;
+  /** Ends watches and pending puts, delivers what is under way, hands over what was sent, then ends; idempotent. Takes at most about five seconds. */
   close(): Promise<void>;
 }
 
@@ -56,7 +71,7 @@ export interface BusLogLine {
 
 export type BusLog = (line: BusLogLine) => void;
 
-export type BusErrorCode = 'BUS_AWAY' | 'BUS_CLOSED' | 'BUS_SUBJECT_INVALID' | 'BUS_SUBSCRIPTION_REFUSED';
+export type BusErrorCode = 'BUS_AWAY' | 'BUS_CLOSED' | 'BUS_SUBJECT_INVALID' | 'BUS_SUBSCRIPTION_REFUSED' | 'BUS_KV_REFUSED';
 
 /** Why the bus did not do what was asked; callers match the code. */
 export class BusError extends Error {

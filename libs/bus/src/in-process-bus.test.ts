@@ -3,9 +3,11 @@ import { describe, expect, it } from 'vitest';
 import type { BusLogLine } from './bus.ts';
 import { CONFORMANCE_LIMITS, describeBus } from './bus.conformance.ts';
 import { createInProcessExchange } from './in-process-bus.ts';
+import { describeKeyValues } from './key-values.conformance.ts';
 
 const exchange = createInProcessExchange(CONFORMANCE_LIMITS);
 describeBus('createInProcessExchange', () => ({ connect: async () => exchange.connect() }));
+describeKeyValues('createInProcessExchange', () => ({ connect: async () => exchange.connect() }));
 
 describe('createInProcessExchange', () => {
   it('logs what a delivery throws', async () => {

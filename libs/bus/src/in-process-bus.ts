@@ -1,4 +1,6 @@
 import { BusError, requireSubject, type Bus, type BusDelivery, type BusLog, type BusSubscription, type PublishOutcome, type SubscribeOptions } from './bus.ts';
+import { InProcessBucket, InProcessKeyValues } from './in-process-key-values.ts';
+import { requireBucket, type KeyValues } from './key-values.ts';
 import { ObservedState } from './observed-state.ts';
 import { SubjectRoutes } from './subject-routes.ts';
 
@@ -35,6 +37,7 @@ interface Route {
 export function createInProcessExchange(options: InProcessExchangeOptions = {}): InProcessExchange {
   const { payloadMaxBytes = PAYLOAD_MAX_BYTES, outboundMaxBytes = OUTBOUND_MAX_BYTES, log = () => undefined } = options;
   const routes = new SubjectRoutes<Route>();
+  const buckets = new Map<string, InProcessBucket>();
   let waiting: (() => void)[] = [];
 
   const runTurn = () => {
@@ -61,6 +64,7 @@ export function createInProcessExchange(options: InProcessExchangeOptions = {}):
     const owner = {};
     const state = new ObservedState('connected', log);
     const subscriptions = new Set<BusSubscription>();
+    const opened = new Map<string, InProcessKeyValues>();
     let outboundBytes = 0;
     let closing: Promise<void> | undefined;
 
@@ -97,9 +101,21 @@ export function createInProcessExchange(options: InProcessExchangeOptions = {}):
       return subscription;
     }
 
+    function keyValues(bucket: string): KeyValues {
+      requireBucket(bucket);
+      if (state.current === 'closed') throw new BusError('BUS_CLOSED', 'The bus is closed.');
+      const known = opened.get(bucket);
+      if (known !== undefined) return known;
+      const shared = buckets.get(bucket) ?? new InProcessBucket();
+      buckets.set(bucket, shared);
+      const own = new InProcessKeyValues(shared, { payloadMaxBytes, outboundMaxBytes, log, nextTurn });
+      opened.set(bucket, own);
+      return own;
+    }
+
     async function close(): Promise<void> {
       state.enter('closed');
-      await Promise.all([...subscriptions].map((subscription) => subscription.unsubscribe()));
+      await Promise.all([...[...opened.values()].map((own) => own.close()), ...[...subscriptions].map((subscription) => subscription.unsubscribe())]);
       await turnPassed();
     }
 
@@ -111,6 +127,8 @@ export function createInProcessExchange(options: InProcessExchangeOptions = {}):
       publish,
       subscribe,
       onState: (listener) => state.listen(listener),
+      keyValues,
+      // Needs no bound: the next turn always comes.
       flush: () => (state.current === 'closed' ? Promise.reject(new BusError('BUS_CLOSED', 'The bus is closed.')) : turnPassed()),
       close: () => (closing ??= close()),
     };

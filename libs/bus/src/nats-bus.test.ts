@@ -149,6 +149,23 @@ describe('connectNats', { timeout: 60_000 }, () => {
     expect(got).toEqual(['fresh']);
   });
 
+  it('tells within the time given to a flush that the server is silent, and stays connected', async () => {
+    const server = await startNatsServer();
+    const bus = open([server.url]);
+    await reaches(bus, 'connected');
+
+    server.pause();
+    const startedAtMs = performance.now();
+    const outcomes = await Promise.allSettled([bus.flush({ timeoutMs: 1_000 }), bus.flush({ timeoutMs: 1_000 })]);
+    expect(performance.now() - startedAtMs).toBeLessThan(1_500);
+    for (const outcome of outcomes) expect(outcome).toMatchObject({ reason: { code: 'BUS_AWAY' } });
+    expect(bus.state).toBe('connected');
+
+    server.resume();
+    await bus.flush({ timeoutMs: 5_000 });
+    expect(bus.state).toBe('connected');
+  });
+
   it('does not pile up sockets while a server takes connections and says nothing', async () => {
     const server = await startNatsServer();
     server.pause();

@@ -2,8 +2,10 @@ import { setTimeout as sleep } from 'node:timers/promises';
 
 import type { NatsConnection } from '@nats-io/transport-node';
 
-import { BusError, requireSubject, type Bus, type BusLog, type BusSubscription, type PublishOutcome, type SubscribeOptions } from './bus.ts';
+import { BusError, requireSubject, type Bus, type BusLog, type BusSubscription, type FlushOptions, type PublishOutcome, type SubscribeOptions } from './bus.ts';
+import { requireBucket, type KeyValues, type KeyValuesOptions } from './key-values.ts';
 import { dial, type NatsCredentials } from './nats-dial.ts';
+import { NatsKeyValues } from './nats-key-values.ts';
 import { NatsLink, type LinkSubscription } from './nats-link.ts';
 import { missingFrom } from './nats-version.ts';
 import { ObservedState } from './observed-state.ts';
@@ -55,8 +57,10 @@ export function connectNats(options: ConnectNatsOptions): Bus {
 class NatsBus implements Bus {
   readonly #options: ConnectNatsOptions;
   readonly #log: BusLog;
+  readonly #outboundMaxBytes: number;
   readonly #state: ObservedState;
   readonly #subscriptions = new Map<LinkSubscription, (error: BusError) => void>();
+  readonly #keyValues = new Map<string, NatsKeyValues>();
   readonly #closing = new AbortController();
   readonly #running: Promise<void>;
   #link: NatsLink | undefined;
@@ -67,6 +71,7 @@ class NatsBus implements Bus {
   constructor(options: ConnectNatsOptions) {
     this.#options = options;
     this.#log = options.log ?? (() => undefined);
+    this.#outboundMaxBytes = options.outboundMaxBytes ?? OUTBOUND_MAX_BYTES;
     this.#state = new ObservedState('connecting', this.#log);
     this.#running = this.#run();
   }
@@ -111,10 +116,21 @@ class NatsBus implements Bus {
     return this.#state.listen(listener);
   }
 
-  async flush(): Promise<void> {
+  keyValues(bucket: string, { replicas = 1 }: KeyValuesOptions = {}): KeyValues {
+    requireBucket(bucket);
+    if (this.#state.current === 'closed') throw new BusError('BUS_CLOSED', 'The bus is closed.');
+    const known = this.#keyValues.get(bucket);
+    if (known !== undefined) return known;
+    const opened = new NatsKeyValues({ bucket, replicas, outboundMaxBytes: this.#outboundMaxBytes, payloadMaxBytes: () => this.#payloadMaxBytes, log: this.#log });
+    this.#keyValues.set(bucket, opened);
+    if (this.#link !== undefined) opened.attach(this.#link);
+    return opened;
+  }
+
+  async flush({ timeoutMs }: FlushOptions = {}): Promise<void> {
     if (this.#state.current === 'closed') throw new BusError('BUS_CLOSED', 'The bus is closed.');
     if (this.#link === undefined) throw new BusError('BUS_AWAY', 'The bus is not connected.');
-    await this.#link.roundTrip();
+    await this.#link.roundTrip(timeoutMs);
   }
 
   close(): Promise<void> {
@@ -127,7 +143,9 @@ class NatsBus implements Bus {
     this.#state.enter('closed');
     for (const refused of this.#subscriptions.values()) refused(new BusError('BUS_CLOSED', 'The bus was closed.'));
     this.#subscriptions.clear();
+    const ended = Promise.all([...this.#keyValues.values()].map((keyValues) => keyValues.close()));
     await link?.close();
+    await ended;
     this.#closing.abort();
     await this.#running;
   }
@@ -165,7 +183,7 @@ class NatsBus implements Bus {
     const openedAtMs = performance.now();
     const fields = { server: connection.getServer(), version: connection.info?.version ?? '' };
     const link = new NatsLink(connection, {
-      outboundMaxBytes: this.#options.outboundMaxBytes ?? OUTBOUND_MAX_BYTES,
+      outboundMaxBytes: this.#outboundMaxBytes,
       log: this.#log,
       onLost: (reason) => {
         this.#link = undefined;
@@ -176,6 +194,7 @@ class NatsBus implements Bus {
     this.#link = link;
     this.#payloadMaxBytes = link.payloadMaxBytes;
     for (const subscription of this.#subscriptions.keys()) link.attach(subscription);
+    for (const keyValues of this.#keyValues.values()) keyValues.attach(link);
     this.#log({ level: 'info', text: 'Connected to NATS', fields });
     const missing = missingFrom(fields.version);
     if (missing !== undefined) this.#log({ level: 'warn', text: missing, fields });

@@ -1,6 +1,7 @@
 import type { NatsConnection, Subscription } from '@nats-io/transport-node';
 
 import { BusError, type BusDelivery, type BusLog, type PublishOutcome } from './bus.ts';
+import { within } from './within.ts';
 
 /*
  * One connection from its opening to its loss; a reconnection is a new link. So nothing that was published on one can come out
@@ -45,7 +46,7 @@ export class NatsLink {
   readonly #subscriptions = new Map<LinkSubscription, Subscription>();
   readonly #unconfirmed = new Set<LinkSubscription>();
   /** What waits for an answer of the server that will not come once the link is lost: nats-core leaves these promises pending. */
-  readonly #waiting = new Set<(error: BusError) => void>();
+  readonly #waiting = new Set<(error: Error) => void>();
   readonly #heartbeat: NodeJS.Timeout;
   #peers: readonly string[];
   #publishedBytes = 0;
@@ -70,6 +71,15 @@ export class NatsLink {
   /** The other servers of the cluster, as far as the server told. */
   get peers(): readonly string[] {
     return this.#peers;
+  }
+
+  /** For what JetStream's packages do with it, as long as the link is `up`. */
+  get connection(): NatsConnection {
+    return this.#connection;
+  }
+
+  get up(): boolean {
+    return !this.#isEnded && !this.#closing;
   }
 
   publish(subject: string, payload: Uint8Array): PublishOutcome {
@@ -114,11 +124,28 @@ export class NatsLink {
     await this.#unlessLost(live.drain()).catch(() => undefined);
   }
 
-  /** Resolves when the server has everything that was published and subscribed before; rejects with `BUS_AWAY` if the link is lost. */
-  async roundTrip(): Promise<void> {
+  /**
+   * Resolves when the server has everything that was published and subscribed before; rejects with `BUS_AWAY` if the link is lost,
+   * or when there is no answer within `timeoutMs`.
+   */
+  async roundTrip(timeoutMs?: number): Promise<void> {
     const publishedBytes = this.#publishedBytes;
-    await this.#unlessLost(this.#connection.flush());
-    this.#answeredBytes = Math.max(this.#answeredBytes, publishedBytes);
+    const answered = this.#unlessLost(this.#connection.flush()).then(() => {
+      this.#answeredBytes = Math.max(this.#answeredBytes, publishedBytes);
+    });
+    await (timeoutMs === undefined ? answered : within(answered, { timeoutMs, late: () => new BusError('BUS_AWAY', `The NATS server did not answer within ${timeoutMs} ms.`) }));
+  }
+
+  /** Settles as `outcome` does, or rejects with `BUS_AWAY` as soon as the link is lost. */
+  whileUp<Value>(outcome: Promise<Value>): Promise<Value> {
+    return new Promise((resolve, reject) => {
+      if (this.#isEnded) {
+        outcome.catch(() => undefined);
+        return reject(new BusError('BUS_AWAY', 'The connection is lost.'));
+      }
+      this.#waiting.add(reject);
+      outcome.then(resolve, reject).finally(() => this.#waiting.delete(reject));
+    });
   }
 
   /** Takes what was sent to it, hands over what was published, and ends; does not wait for a silent server for long. */
@@ -174,12 +201,9 @@ export class NatsLink {
     );
   }
 
+  /** Like `whileUp`, for what fails only because the connection does. */
   #unlessLost<Value>(outcome: Promise<Value>): Promise<Value> {
-    return new Promise((resolve, reject) => {
-      if (this.#isEnded) return reject(new BusError('BUS_AWAY', 'The connection is lost.'));
-      this.#waiting.add(reject);
-      outcome.then(resolve, (error: unknown) => reject(new BusError('BUS_AWAY', 'The connection was lost.', { cause: error }))).finally(() => this.#waiting.delete(reject));
-    });
+    return this.whileUp(outcome.catch((error: unknown) => Promise.reject(new BusError('BUS_AWAY', 'The connection was lost.', { cause: error }))));
   }
 
   async #watchStatus(): Promise<void> {

@@ -55,7 +55,8 @@ export class SubjectRoutes<Route extends { readonly queue?: string }> {
 
 const isExact = (subject: string): boolean => !subject.split('.').some((token) => token === '*' || token === '>');
 
-function matchesTokens(pattern: readonly string[], tokens: readonly string[]): boolean {
+/** Whether a subject of these tokens is one that the pattern's `*` (one token) and final `>` (one or more) stand for. */
+export function matchesTokens(pattern: readonly string[], tokens: readonly string[]): boolean {
   for (const [index, wanted] of pattern.entries()) {
     if (wanted === '>' && index === pattern.length - 1) return tokens.length > index;
     if (index >= tokens.length || (wanted !== '*' && wanted !== tokens[index])) return false;

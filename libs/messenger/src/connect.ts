@@ -20,7 +20,7 @@ export function connect(url: string, options: MessengerOptions = {}): Messenger 
 
 /** `connect` with time, chance and transport as arguments. */
 export function connectWith(deps: SessionDeps, url: string, options: MessengerOptions = {}): Messenger {
-  const session = new Session(resolveHubUrl(url), compileOptions(options), deps);
+  const session = new Session(resolveHubUrl(url, deps.transport.sendsHeaders ? undefined : options.accessKey), compileOptions(options), deps);
   const { signal } = options;
   if (signal?.aborted === true) {
     void session.close();

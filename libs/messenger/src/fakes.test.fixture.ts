@@ -108,10 +108,12 @@ export class FakeSocket implements TransportSocket {
 export class FakeTransport implements Transport {
   readonly sockets: FakeSocket[] = [];
   readonly seesPings: boolean;
+  readonly sendsHeaders: boolean;
   refuse: Error | undefined;
 
   constructor(seesPings = true) {
     this.seesPings = seesPings;
+    this.sendsHeaders = seesPings;
   }
 
   open(url: string, _options: unknown, events: TransportEvents): TransportSocket {

@@ -16,6 +16,11 @@ describe('a hub address', () => {
     expect(resolveHubUrl(address).url).toBe(url);
   });
 
+  it('carries a key in its path where no header can, and does not show it', () => {
+    expect(resolveHubUrl('wss://hub.example', 'ck_1_secret')).toMatchObject({ url: 'wss://hub.example/k/ck_1_secret/connect/messenger', shown: 'wss://hub.example/k/[redacted]/connect/messenger' });
+    expect(resolveHubUrl('ws://repeater/connect/ITB-1101/panel', 'ck_1_secret').url).toBe('ws://repeater/k/ck_1_secret/connect/ITB-1101/panel');
+  });
+
   it.each(['', 'localhost:7100', 'hub', 'ftp://hub', 'ws://', 'ws://hub/#part'])('%j is refused with HUB_URL_INVALID', (address) => {
     expect(() => resolveHubUrl(address)).toThrow(expect.objectContaining({ code: 'HUB_URL_INVALID' }));
   });

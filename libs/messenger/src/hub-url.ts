@@ -22,9 +22,9 @@ const OTHER_DOOR = /\/connect\/(?:repeater|hub)\/?$/;
 
 /**
  * Reads a hub's address: `ws(s)://host[:port]` (http and https mean the same) gets the messenger's door; with a path it
- * is used as it is. Code: HUB_URL_INVALID.
+ * is used as it is. `keyInPath` is put before the path. Code: HUB_URL_INVALID.
  */
-export function resolveHubUrl(address: string): HubUrl {
+export function resolveHubUrl(address: string, keyInPath?: string): HubUrl {
   if (!URL.canParse(address)) throw new CarillonError('HUB_URL_INVALID', 'not a URL');
   const url = new URL(address);
   if (url.protocol === 'http:') url.protocol = 'ws:';
@@ -33,6 +33,7 @@ export function resolveHubUrl(address: string): HubUrl {
   if (url.hash !== '') throw new CarillonError('HUB_URL_INVALID', 'a WebSocket address has no fragment');
   const bare = BARE_PATH.exec(url.pathname);
   if (bare !== null) url.pathname = `${bare[1] ?? ''}${MESSENGER_DOOR}`;
+  if (keyInPath !== undefined) url.pathname = `/k/${encodeURIComponent(keyInPath)}${url.pathname}`;
   const path = url.pathname.replace(/^\/k\/[^/]+/, '/k/[redacted]');
   const promisesPings = !DEVICE_DOOR.test(url.pathname);
   return { url: url.href, shown: `${url.protocol}//${url.host}${path}`, registersRooms: promisesPings && !OTHER_DOOR.test(url.pathname), promisesPings };

@@ -56,6 +56,19 @@ describe('what the hub is told', () => {
     expect(interest.changes()).toEqual([create('A', 'B'), drop('*')]);
   });
 
+  it('is every other pattern once * is denied, until the next connection', () => {
+    const interest = new Interest();
+    interest.add(['A', '*']);
+    expect(interest.changes()).toEqual([create('*')]);
+    expect(interest.denied()).toBe(true);
+    expect(interest.changes()).toEqual([create('A')]);
+    interest.add(['B']);
+    expect(interest.changes()).toEqual([create('B')]);
+    expect(interest.denied()).toBe(false);
+    interest.forget();
+    expect(interest.changes()).toEqual([create('*')]);
+  });
+
   it('adds before it drops', () => {
     const interest = new Interest();
     interest.add(['A']);

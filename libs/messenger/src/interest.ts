@@ -13,6 +13,7 @@ export class Interest {
   readonly #counts = new Map<string, number>();
   readonly #atHub = new Set<string>();
   #touched = new Set<string>();
+  #allDenied = false;
 
   /** The patterns that are wanted, each once; `**` counts as `*`. */
   get patterns(): readonly string[] {
@@ -40,8 +41,20 @@ export class Interest {
 
   /** The connection is gone: the next hub knows nothing. */
   forget(): void {
+    this.#allDenied = false;
     this.#atHub.clear();
     this.#touched = new Set(this.#counts.keys());
+  }
+
+  /**
+   * The hub denied a subscription. If `*` stands for all others there, they are asked for one by one on this connection;
+   * says so. (v1 does not tell which pattern was denied; asking for the others is right whichever it was.)
+   */
+  denied(): boolean {
+    if (!this.#atHub.delete(ALL_ROOMS)) return false;
+    this.#allDenied = true;
+    this.#touched = new Set(this.#counts.keys());
+    return true;
   }
 
   /** Whether `changes` may have something to say. */
@@ -51,12 +64,12 @@ export class Interest {
 
   /** The text frames that tell the hub what changed since the last call. */
   changes(): string[] {
-    const everything = this.#counts.has(ALL_ROOMS);
+    const everything = this.#counts.has(ALL_ROOMS) && !this.#allDenied;
     const candidates = this.#touched.has(ALL_ROOMS) ? new Set([...this.#counts.keys(), ...this.#atHub]) : this.#touched;
     const added: string[] = [];
     const dropped: string[] = [];
     for (const pattern of candidates) {
-      const wanted = everything ? pattern === ALL_ROOMS : this.#counts.has(pattern);
+      const wanted = everything ? pattern === ALL_ROOMS : this.#counts.has(pattern) && !(this.#allDenied && pattern === ALL_ROOMS);
       if (wanted === this.#atHub.has(pattern)) continue;
       (wanted ? added : dropped).push(pattern);
       if (wanted) this.#atHub.add(pattern);

@@ -15,7 +15,12 @@ export interface MessengerOptions {
    * hide pings from pages, so there it has no effect: a dead connection is noticed when the browser notices it.
    */
   readonly heartbeatTimeoutMs?: number;
-  /** Headers of the handshake, e.g. `Authorization`. Node only: browsers cannot send any. */
+  /**
+   * The access key (`ck_…`) to present: as `Authorization: Bearer` in Node, as the path's first segments (`/k/<key>`) in
+   * browsers, which send no headers. It is shown nowhere.
+   */
+  readonly accessKey?: string;
+  /** Headers of the handshake. Node only: browsers cannot send any. */
   readonly headers?: Readonly<Record<string, string>>;
 }
 
@@ -40,7 +45,7 @@ export function compileOptions(options: MessengerOptions): CompiledOptions {
     },
     connectTimeoutMs: positive('connectTimeoutMs', options.connectTimeoutMs, 10_000),
     heartbeatTimeoutMs: positive('heartbeatTimeoutMs', options.heartbeatTimeoutMs, 90_000),
-    headers: { ...options.headers },
+    headers: options.accessKey === undefined ? { ...options.headers } : { ...options.headers, authorization: `Bearer ${options.accessKey}` },
   };
 }
 

@@ -241,7 +241,9 @@ export class Session implements Messenger {
 
   #hearHub(text: string): void {
     const error = readHubError(text);
-    if (error !== undefined) this.#faults.report(error);
+    if (error === undefined) return;
+    this.#faults.report(error);
+    if (error.code === 'RECEIVE_DENIED' && this.#interest.denied()) this.#queueChanges();
   }
 
   #lose(loss: Loss): void {

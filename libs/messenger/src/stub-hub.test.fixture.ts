@@ -27,6 +27,8 @@ export interface StubHubOptions {
   readonly port?: number;
   /** HTTP status to refuse handshakes with. */
   readonly refuseWith?: number;
+  /** Body of such a refusal. */
+  readonly problem?: string;
 }
 
 export async function startStubHub(options: StubHubOptions = {}): Promise<StubHub> {
@@ -37,7 +39,8 @@ export async function startStubHub(options: StubHubOptions = {}): Promise<StubHu
   let joined = 0;
   server.on('upgrade', (request, socket, head) => {
     if (options.refuseWith !== undefined) {
-      socket.end(`HTTP/1.1 ${options.refuseWith} No\r\nRetry-After: 3600\r\nContent-Length: 0\r\nConnection: close\r\n\r\n`);
+      const { problem = '' } = options;
+      socket.end(`HTTP/1.1 ${options.refuseWith} No\r\nRetry-After: 3600\r\nContent-Length: ${problem.length}\r\nConnection: close\r\n\r\n${problem}`);
       return;
     }
     sockets.handleUpgrade(request, socket, head, (webSocket) => {

@@ -4,7 +4,7 @@ import type { Transport, TransportEvents, TransportOptions, TransportSocket } fr
  * The WebSocket of browsers (and of every runtime that resolves the `browser` condition). It cannot send headers, does
  * not show pings, and says of a connection that failed no more than that it did.
  */
-export const transport: Transport = { seesPings: false, open };
+export const transport: Transport = { seesPings: false, sendsHeaders: false, open };
 
 /** The host of the page. */
 export function systemName(): string {

@@ -1,16 +1,19 @@
 import { hostname } from 'node:os';
 import { WebSocket, type ClientOptions } from 'ws';
-import type { ErrorCode } from '@carillon/wire';
+import { isErrorCode, type ErrorCode } from '@carillon/wire';
 import { SOCKET_RECEIVE_MAX_BYTES, type Transport, type TransportClosed, type TransportEvents, type TransportOptions, type TransportSocket } from './transport.ts';
 
 /** How long `ws` waits for the hub to end TCP after the close frames; its own default of 30 s would delay the reconnect. */
 const CLOSE_TIMEOUT_MS = 2_000;
 
+/** A problem is a few hundred characters. */
+const PROBLEM_MAX_CHARACTERS = 4_096;
+
 /** `ws` takes `closeTimeout` since 8.19; its types do not say so yet. */
 type WsOptions = ClientOptions & { readonly closeTimeout: number };
 
 /** The WebSocket of Node programs. */
-export const transport: Transport = { seesPings: true, open };
+export const transport: Transport = { seesPings: true, sendsHeaders: true, open };
 
 /** The name that this host gives itself. */
 export function systemName(): string {
@@ -31,7 +34,13 @@ function open(url: string, options: TransportOptions, events: TransportEvents): 
   });
   socket.on('unexpected-response', (_request, response) => {
     fault = refusal(response.statusCode, response.headers['retry-after']);
-    socket.terminate();
+    let problem = '';
+    response.on('data', (piece: Buffer) => (problem = problem.length < PROBLEM_MAX_CHARACTERS ? problem + piece.toString() : problem));
+    // Also when it is cut off or the hub hangs: the connect timeout ends the wait.
+    response.on('close', () => {
+      fault = { ...fault, ...problemCode(problem) };
+      socket.terminate();
+    });
   });
   socket.on('error', (error: Error & { readonly code?: string }) => {
     // The first fault is the cause; `terminate` makes another one of its own.
@@ -54,6 +63,12 @@ function open(url: string, options: TransportOptions, events: TransportEvents): 
 function refusal(status: number | undefined, retryAfter: string | undefined): Pick<TransportClosed, 'detail' | 'retryAfterMs'> {
   const detail = `the hub answered HTTP ${status ?? 0}`;
   return retryAfter !== undefined && /^[0-9]{1,6}$/.test(retryAfter) ? { detail, retryAfterMs: Number(retryAfter) * 1_000 } : { detail };
+}
+
+/** The code of a hub's RFC 9457 problem; a hub of another make has none. */
+function problemCode(text: string): { readonly code?: ErrorCode } {
+  const code = /"code":"([A-Z_]{3,60})"/.exec(text)?.[1] ?? '';
+  return isErrorCode(code) ? { code } : {};
 }
 
 function faultCode(code: string | undefined): { readonly code?: ErrorCode } {

@@ -7,6 +7,8 @@ import type { ErrorCode } from '@carillon/wire';
 export interface Transport {
   /** Whether `onPing` is ever called; without it silence says nothing about the peer. */
   readonly seesPings: boolean;
+  /** Whether headers reach the hub; without them an access key travels in the path. */
+  readonly sendsHeaders: boolean;
   /** Starts to connect. May throw when the platform refuses the address (a page of https may not dial ws). */
   open(url: string, options: TransportOptions, events: TransportEvents): TransportSocket;
 }

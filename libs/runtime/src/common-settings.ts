@@ -14,7 +14,7 @@ export function commonSettings(app: AppName, defaults: { readonly adminListen: s
       env: `CARILLON_${app}_ADMIN_LISTEN`, schema: listenAddress, default: defaults.adminListen,
       help: 'Where /livez, /readyz and /metrics are served; they ask for no key.',
     }),
-    dataDir: setting({ env: 'CARILLON_DATA_DIR', schema: text({ max: 1_024 }), default: '.carillon', help: 'The folder for everything this machine keeps (in this version: nothing).' }),
+    dataDir: setting({ env: 'CARILLON_DATA_DIR', schema: text({ max: 1_024 }), default: '.carillon', help: 'The folder for everything this machine keeps: copies of the access feed, and, where config-manager runs without CARILLON_DATABASE_URL, its PostgreSQL. Made with mode 0700.' }),
     logLevel: setting({ env: 'CARILLON_LOG_LEVEL', schema: logLevel, default: 'info', help: 'How much is logged.' }),
     drainTimeoutMs: setting({
       env: 'CARILLON_DRAIN_TIMEOUT_MS', schema: durationMs({ max: MAX_DRAIN_TIMEOUT_MS }), default: '10000', unit: 'ms',

@@ -21,4 +21,5 @@ export { bytes, commaList, durationMs, flag, integer, listenAddress, logLevel, o
 export {
   listSettings, redactConfig, setting, type Config, type PrintableConfig, type Setting, type SettingEntry, type SettingOptions, type Settings,
 } from './settings.ts';
+export { keepSecret, readSecret } from './secret-file.ts';
 export { Tally } from './tally.ts';

@@ -118,6 +118,20 @@ describe('the end of a connection', () => {
     expect(joined[0]?.isOpen).toBe(false);
   });
 
+  it('makes a peer that was only to come back later one that is heard no more, once it is refused', async () => {
+    const { url, joined, heard } = await openDoor();
+    const { client } = await plainClient(url);
+    client.pause();
+    joined[0]?.refuse('DRAINING');
+    client.send(Buffer.from('A\nbefore'));
+    await eventually(() => expect(heard.frames.length).toBe(1));
+    joined[0]?.refuse('ACCESS_KEY_REVOKED');
+    client.send(Buffer.from('A\nafter'));
+    client.resume();
+    await eventually(() => expect(heard.closes).toEqual([expect.objectContaining({ code: 1012, reason: 'DRAINING' })]));
+    expect(heard.frames.length).toBe(1);
+  });
+
   it('is no fault of ours when the peer wanted it', async () => {
     const { url, heard } = await openDoor();
     const { client } = await plainClient(url);

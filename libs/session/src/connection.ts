@@ -90,6 +90,7 @@ export class Connection {
   #partialMessages = 0;
   #partialFrom: number;
   #cause: ErrorCode | undefined = undefined;
+  #isHeard = true;
   #droppedEvents = 0;
   #closing = false;
   #grace: NodeJS.Timeout | undefined = undefined;
@@ -138,8 +139,7 @@ export class Connection {
     this.#messages += 1;
     this.readTick = this.#ticks.now;
     this.pingTick = undefined;
-    // A peer that was refused is heard no more; one that only shall come back later loses nothing it has sent.
-    if (this.#cause !== undefined && this.#cause !== 'DRAINING') return;
+    if (!this.#isHeard) return;
     if (isBinary) {
       this.receivedFrames += 1;
       this.#handler.frame(this, data as Buffer);
@@ -169,6 +169,8 @@ export class Connection {
   /** Closes with a code of the catalogue; `retryAfterMs` tells the peer when to come back. */
   refuse(code: ErrorCode, retryAfterMs?: number): void {
     this.#cause ??= code;
+    // A peer that was refused is heard no more; one that only shall come back later loses nothing it has sent.
+    if (code !== 'DRAINING') this.#isHeard = false;
     const entry: { readonly close?: number } = ERRORS[code];
     this.close(entry.close ?? 1011, formatCloseReason(code, retryAfterMs));
   }

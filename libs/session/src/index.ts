@@ -7,4 +7,4 @@ export { Heartbeat, type HeartbeatOptions } from './heartbeat.ts';
 export { keepConnected, type ConnectionEnded, type KeepConnectedOptions } from './keep-connected.ts';
 export { Lane, LaneGroup, type LaneCut, type LaneOwner, type LaneSink } from './lane.ts';
 export { LiveTail, type LiveTailOptions } from './live-tail.ts';
-export { Subscriptions, type InterestListener } from './subscriptions.ts';
+export { Subscriptions, type DeliveryFilter, type InterestListener, type RoomRoute } from './subscriptions.ts';

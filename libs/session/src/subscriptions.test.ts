@@ -108,6 +108,72 @@ describe('subscriptions', () => {
     expect(subscriptions.route('room-0').lanes).toEqual([lane]);
   });
 
+  it('lead only to those who may have the room, and ask again when rights change', () => {
+    const asked: string[] = [];
+    const may = new Map<Lane, 'allow' | 'deny'>();
+    const subscriptions = new Subscriptions(undefined, {
+      decide: (lane, room) => {
+        asked.push(room);
+        return may.get(lane) ?? 'deny';
+      },
+      allows: () => true,
+    });
+    const [allowed, denied] = [join(), join()];
+    may.set(allowed, 'allow');
+    for (const lane of [allowed, denied]) subscriptions.add('*', lane);
+    const route = subscriptions.route('A');
+    expect([route.lanes, route.byEvent]).toEqual([[allowed], false]);
+    expect(subscriptions.route('A')).toBe(route);
+    expect(asked).toEqual(['A', 'A']);
+    may.set(denied, 'allow').set(allowed, 'deny');
+    expect(subscriptions.route('A')).toBe(route);
+    subscriptions.invalidate();
+    expect(subscriptions.route('A').lanes).toEqual([denied]);
+  });
+
+  it('lead by the event\'s name where a right depends on it', () => {
+    const names = new Map<Lane, string>();
+    let asked = 0;
+    const subscriptions = new Subscriptions(undefined, {
+      decide: (lane, room) => (room === 'SECRET' ? 'deny' : names.has(lane) ? 'by-event' : 'allow'),
+      allows: (lane, _room, event) => {
+        asked += 1;
+        return names.get(lane) === event;
+      },
+    });
+    const [all, power, other] = [join(), join(), join()];
+    names.set(power, 'power').set(other, 'other');
+    for (const lane of [all, power, other]) subscriptions.add('A', lane);
+    for (const lane of [all, power]) subscriptions.add('*', lane);
+    const route = subscriptions.route('A');
+    expect([route.lanes, route.byEvent]).toEqual([[all], true]);
+    const forPower = subscriptions.routeForEvent('A', 'power');
+    expect(forPower.lanes).toEqual([all, power]);
+    expect(subscriptions.routeForEvent('A', 'power')).toBe(forPower);
+    expect(asked).toBe(2);
+    expect(subscriptions.routeForEvent('A', 'other').lanes).toEqual([all, other]);
+    for (const name of ['', 'undefined', undefined]) expect(subscriptions.routeForEvent('A', name).lanes).toEqual([all]);
+    expect([subscriptions.routeForEvent('B', 'power').lanes, subscriptions.routeForEvent('SECRET', 'power').lanes]).toEqual([[all, power], []]);
+    subscriptions.remove('A', other);
+    expect(subscriptions.routeForEvent('A', 'power')).not.toBe(forPower);
+    expect(subscriptions.routeForEvent('A', 'other').lanes).toEqual([all]);
+    subscriptions.invalidate();
+    names.set(power, 'other');
+    expect([subscriptions.routeForEvent('A', 'power').lanes, subscriptions.routeForEvent('A', 'other').lanes]).toEqual([[all], [all, power]]);
+  });
+
+  it('stay right when publishers name more events than are remembered', () => {
+    const subscriptions = new Subscriptions(undefined, { decide: () => 'by-event', allows: (_lane, _room, event) => event?.endsWith('7') === true });
+    const lane = join();
+    subscriptions.add('room', lane);
+    const first = subscriptions.routeForEvent('room', '7');
+    const wrong = Array.from({ length: 20_000 }, (_, at) => `${at}`).filter((event) => (subscriptions.routeForEvent('room', event).lanes.length === 1) !== event.endsWith('7'));
+    expect(wrong).toEqual([]);
+    expect(subscriptions.routeForEvent('room', '7')).not.toBe(first);
+    subscriptions.remove('room', lane);
+    expect(subscriptions.routeForEvent('room', '7').lanes).toEqual([]);
+  });
+
   it('are what a plain list of pairs would be', () => {
     const patterns = ['A', 'A-1', 'A-2', 'A-*', '*', '**', '*-1', 'A**', 'A/*'];
     const rooms = ['A', 'A-1', 'A-2', 'A/1', 'B', 'B-1'];

@@ -1,3 +1,4 @@
+export { embeddedPostgresPid, stopEmbeddedPostgres } from './embedded-postgres.ts';
 export { eventually, type EventuallyOptions } from './eventually.ts';
 export { startFaultProxy, type FaultProxy, type FaultProxyOptions } from './fault-proxy.ts';
 export { freePort } from './free-port.ts';

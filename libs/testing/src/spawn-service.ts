@@ -1,7 +1,10 @@
 import { readFileSync } from 'node:fs';
-import { resolve } from 'node:path';
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join, resolve } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 
+import { stopEmbeddedPostgres } from './embedded-postgres.ts';
 import { ownStoppable } from './owned-by-test.ts';
 import { startProcess, type OwnedProcess, type ProcessExit } from './owned-process.ts';
 import { repoRoot } from './repo-root.ts';
@@ -18,7 +21,10 @@ export interface SpawnServiceOptions {
   /** A program and its first arguments; or a script's path from the repository's root, run from its TypeScript source. */
   readonly command: readonly string[] | string;
   readonly args?: readonly string[];
-  /** Added to the environment of this process, of which `CARILLON_*` and vitest's own are left out; `undefined` removes a name. */
+  /**
+   * Added to the environment of this process, of which `CARILLON_*` and vitest's own are left out; `undefined` removes a name.
+   * Without a CARILLON_DATA_DIR among them it gets a folder of its own, which goes when it ends.
+   */
   readonly env?: Readonly<Record<string, string | undefined>>;
   /** Ready when the output matches, or when this URL answers 200; without it as soon as the process runs. */
   readonly readyWhen?: RegExp | string;
@@ -47,19 +53,24 @@ export interface SpawnedService {
 
 /** Starts a service and waits until it is ready; throws with the end of its output if it ends or dallies. It dies with the test process. */
 export async function spawnService(options: SpawnServiceOptions): Promise<SpawnedService> {
-  const owned = await startProcess(commandLine(options), { cwd: repoRoot(), env: environment(options.env) });
+  const ownFolder = options.env !== undefined && 'CARILLON_DATA_DIR' in options.env ? undefined : await mkdtemp(join(tmpdir(), 'carillon-data-'));
+  const owned = await startProcess(commandLine(options), { cwd: repoRoot(), env: environment({ ...(ownFolder === undefined ? {} : { CARILLON_DATA_DIR: ownFolder }), ...options.env }) });
   const disown = ownStoppable(stop);
-  void owned.exited.then(disown);
+  const gone = owned.exited.then(async (exit) => {
+    disown();
+    if (ownFolder !== undefined) await removeFolder(ownFolder);
+    return exit;
+  });
 
   async function stop(): Promise<ProcessExit> {
     disown();
     owned.kill('SIGTERM');
     owned.kill('SIGCONT');
     const timer = setTimeout(() => owned.kill('SIGKILL'), STOP_TIMEOUT_MS);
-    const exit = await owned.exited;
+    await owned.exited;
     clearTimeout(timer);
     owned.killGroup();
-    return exit;
+    return gone;
   }
 
   try {
@@ -67,7 +78,7 @@ export async function spawnService(options: SpawnServiceOptions): Promise<Spawne
   } catch (error) {
     disown();
     owned.killGroup();
-    await owned.exited;
+    await gone;
     throw error;
   }
   return {
@@ -77,10 +88,16 @@ export async function spawnService(options: SpawnServiceOptions): Promise<Spawne
     logs: () => [...jsonLines(owned.stdout()), ...jsonLines(owned.stderr())],
     kill: (signal = 'SIGKILL') => owned.kill(signal),
     stop,
-    exited: owned.exited,
+    exited: gone,
     rssBytes: () => (owned.hasExited ? 0 : rssBytes(owned.pid)),
     cpuSeconds: () => (owned.hasExited ? 0 : cpuSeconds(owned.pid)),
   };
+}
+
+/** Also a PostgreSQL that the service had started there and, killed, could not stop. */
+async function removeFolder(folder: string): Promise<void> {
+  await stopEmbeddedPostgres(folder);
+  await rm(folder, { recursive: true, force: true, maxRetries: 5 });
 }
 
 function commandLine({ command, args = [] }: SpawnServiceOptions): readonly string[] {

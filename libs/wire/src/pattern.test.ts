@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 
-import { isAllPattern, isExactPattern, matchesPattern, patternFault, roomFault } from './index.ts';
+import { coversPattern, isAllPattern, isExactPattern, matchesPattern, patternFault, roomFault } from './index.ts';
 
 /** The definition as a recursion that tries everything: for short inputs only. */
 function selects(pattern: string, room: string): boolean {
@@ -105,4 +105,32 @@ describe('a hostile pattern', () => {
     expect(matchesPattern(pattern, room)).toBe(false);
     expect(performance.now() - startedMs).toBeLessThan(50);
   });
+});
+
+describe('a pattern covers another', () => {
+  /** Rooms of a pattern that a narrower one is likely to miss: nothing, something new, and more segments than it has. */
+  const witnesses = (pattern: string): string[] => {
+    const rest = isAllPattern(pattern) ? '**' : pattern.endsWith('**') ? '**' : '';
+    const head = isAllPattern(pattern) ? '' : pattern.slice(0, pattern.length - rest.length);
+    const rests = rest === '' ? [''] : ['', 'z', `z${'-z'.repeat(20)}`, `z${'/z'.repeat(20)}`];
+    return ['', 'z'].flatMap((run) => rests.map((end) => head.replaceAll('*', run) + end)).filter((room) => room !== '');
+  };
+
+  it('only if it selects all that the other does, and whenever it does, for 40,000 pairs', () => {
+    fc.assert(
+      fc.property(patterns, patterns, rooms, (wide, narrow, room) => {
+        if (coversPattern(wide, narrow)) {
+          for (const one of [room, ...witnesses(narrow)]) expect(matchesPattern(narrow, one) && !matchesPattern(wide, one), one).toBe(false);
+        } else {
+          expect(witnesses(narrow).some((one) => matchesPattern(narrow, one) && !matchesPattern(wide, one))).toBe(true);
+        }
+      }),
+      { numRuns: 40_000 },
+    );
+  });
+
+  it.each([
+    ['ITB-**', 'ITB-1101', true], ['ITB-*', 'ITB-11*', true], ['ITB-*', 'ITB-**', false], ['ITB-*', 'ITB-*-*', false], ['*', '**', true], ['*-*', '*', false],
+    ['itb-*', 'ITB-1', false], ['ITB-1*', 'ITB-*', false], ['ITB-**', '*', false], ['a**', 'a', true], ['a/**', 'a-b', false],
+  ])('%s over %s: %s', (wide, narrow, covers) => expect(coversPattern(wide, narrow)).toBe(covers));
 });

@@ -39,7 +39,28 @@ const isSeparator = (character: string | undefined): boolean => character === '-
  * pattern × room: a `*` cannot cross a separator, so only the last star of the current segment is retried.
  */
 export function matchesPattern(pattern: string, room: string): boolean {
-  if (isAllPattern(pattern)) return true;
+  return isAllPattern(pattern) || matches(pattern, room, isSeparator);
+}
+
+/** Stand for what a pattern leaves open. No name and no pattern may have them: they are control characters. */
+const ANY_RUN = '\u0001';
+const ANY_REST = '\u0002';
+
+/**
+ * Decides whether everything that `pattern` selects is selected by `wide` too; both valid. Exact: what `pattern` leaves
+ * open becomes a character that no literal of `wide` is, and a rest becomes one that only a rest crosses.
+ */
+export function coversPattern(wide: string, pattern: string): boolean {
+  if (isAllPattern(wide)) return true;
+  if (isAllPattern(pattern)) return false;
+  const rest = pattern.endsWith('**');
+  const open = (rest ? pattern.slice(0, -2) : pattern).replaceAll('*', ANY_RUN);
+  return matches(wide, rest ? open + ANY_REST : open, isOpenSeparator);
+}
+
+const isOpenSeparator = (character: string | undefined): boolean => isSeparator(character) || character === ANY_REST;
+
+function matches(pattern: string, room: string, isSeparator: (character: string | undefined) => boolean): boolean {
   const rest = pattern.endsWith('**');
   const end = rest ? pattern.length - 2 : pattern.length;
   let p = 0;

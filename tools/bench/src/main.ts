@@ -1,5 +1,6 @@
 import { parseArgs } from 'node:util';
 
+import { measureAuthorise } from './authorise.ts';
 import { measureFanOut, type FanOutResult } from './fan-out.ts';
 import { measureIdle } from './idle.ts';
 import { measureRate } from './rate.ts';
@@ -9,8 +10,8 @@ import { judge } from './targets.ts';
 import { externalSubject, startHubSubject, startPlainSubject, type Subject } from './subject.ts';
 
 /**
- * `npm run bench -- [--case fanout|rate|idle|slow] [--seconds 3] [--rounds 3] [--shape 100x50] [--against name=pid@port/path]`
- * One JSON object a case and a bound on standard output, a table for people on standard error; exit code 1 when a bound
+ * `npm run bench -- [--case fanout|rate|idle|slow|authorise] [--seconds 3] [--rounds 3] [--shape 100x50] [--against name=pid@port/path]`
+ * Hubs run with access keys. One JSON object a case and a bound on standard output, a table for people on standard error; exit code 1 when a bound
  * does not hold. Linux only: CPU and memory are the
  * kernel's account of the server process.
  */
@@ -88,6 +89,9 @@ if (wanted('idle')) {
 }
 if (wanted('slow')) {
   add({ case: 'slow', server: 'hub', ...(await measureSlowPeers({ seconds, eventBytes: EVENT_BYTES })) });
+}
+if (wanted('authorise')) {
+  add({ case: 'authorise', server: 'hub', ...(await measureAuthorise()) });
 }
 const verdicts = judge(results);
 for (const verdict of verdicts) process.stdout.write(`${JSON.stringify({ case: 'must-hold', ...verdict })}\n`);

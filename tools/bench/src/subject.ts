@@ -4,6 +4,8 @@ import { once } from 'node:events';
 
 import { freePort, repoRoot } from '@carillon/testing';
 
+import { writeKeyedCopy } from './keyed-copy.ts';
+
 /** A server under measurement: a process of its own, whose CPU and memory the kernel accounts for. */
 export interface Subject {
   readonly name: string;
@@ -64,13 +66,28 @@ function subjectOf(name: string, child: ChildProcess, port: number, path: string
   };
 }
 
-export async function startHubSubject(env: Readonly<Record<string, string>> = {}, nodeArgs: readonly string[] = []): Promise<Subject & { readonly adminPort: number }> {
+export interface HubSubjectOptions {
+  readonly nodeArgs?: readonly string[];
+  /** Its peers present no key. */
+  readonly keyless?: boolean;
+}
+
+/** A hub that takes nobody without a key; its peers carry theirs in the path. */
+export async function startHubSubject(env: Readonly<Record<string, string>> = {}, { nodeArgs = [], keyless = false }: HubSubjectOptions = {}): Promise<Subject & { readonly adminPort: number }> {
   const port = await freePort();
   const adminPort = await freePort();
+  const { dataDir, accessKey, remove } = await writeKeyedCopy();
   const { child } = await start('hub', 'apps/hub/src/main.ts', {
-    CARILLON_HUB_LISTEN: `127.0.0.1:${port}`, CARILLON_HUB_ADMIN_LISTEN: `127.0.0.1:${adminPort}`, ...env,
+    CARILLON_HUB_LISTEN: `127.0.0.1:${port}`, CARILLON_HUB_ADMIN_LISTEN: `127.0.0.1:${adminPort}`, CARILLON_DATA_DIR: dataDir, ...env,
   }, nodeArgs);
-  return { ...subjectOf('hub', child, port, '/connect/messenger'), adminPort };
+  const subject = subjectOf('hub', child, port, `${keyless ? '' : `/k/${accessKey}`}/connect/messenger`);
+  return {
+    ...subject, adminPort,
+    stop: async () => {
+      await subject.stop();
+      await remove();
+    },
+  };
 }
 
 export async function startPlainSubject(): Promise<Subject> {

@@ -21,6 +21,7 @@ const IDLE_MAX_BYTES = 12_288;
 /** "Where it was": within this of the same load without slow peers; what a shared machine swings by alone. */
 const SLOW_P99_SLACK_MS = 5;
 const SLOW_PEERS = 2;
+const DECISION_MAX_CPU_MICROS = 50;
 
 export function judge(results: readonly CaseResult[]): Verdict[] {
   const verdicts: Verdict[] = [];
@@ -51,6 +52,9 @@ export function judge(results: readonly CaseResult[]): Verdict[] {
     check('lost by the others beside slow peers', Number(result['lost']), '= 0', result['lost'] === 0);
     check('bytes waiting in lanes at the most beside slow peers', Number(result['queuedMaxBytes']), `<= ${laneBound}`, Number(result['queuedMaxBytes']) <= laneBound);
     check('slow peers closed', Number(result['cut']), `= ${SLOW_PEERS}`, result['cut'] === SLOW_PEERS);
+  }
+  for (const { decisionCpuMicros } of results.filter(({ case: name }) => name === 'authorise')) {
+    check('CPU µs to authorise a connection', Number(decisionCpuMicros), `< ${DECISION_MAX_CPU_MICROS}`, Number(decisionCpuMicros) < DECISION_MAX_CPU_MICROS);
   }
   return verdicts;
 }

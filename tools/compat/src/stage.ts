@@ -44,7 +44,7 @@ export class Stage {
     const adminPort = await freePort();
     return this.#hub((port) => spawnService({
       command: 'apps/hub/src/main.ts',
-      env: { CARILLON_HUB_LISTEN: `127.0.0.1:${port}`, CARILLON_HUB_ADMIN_LISTEN: `127.0.0.1:${adminPort}`, ...LINK_RETRY, ...(natsUrl === undefined ? {} : { CARILLON_NATS_URL: natsUrl }) },
+      env: { CARILLON_HUB_LISTEN: `127.0.0.1:${port}`, CARILLON_HUB_ADMIN_LISTEN: `127.0.0.1:${adminPort}`, CARILLON_HUB_ACCESS: 'open', ...LINK_RETRY, ...(natsUrl === undefined ? {} : { CARILLON_NATS_URL: natsUrl }) },
       readyWhen: `http://127.0.0.1:${adminPort}/readyz`,
     }));
   }
@@ -90,6 +90,7 @@ export class Stage {
         CARILLON_REPEATER_LISTEN: `127.0.0.1:${port}`,
         CARILLON_REPEATER_ADMIN_LISTEN: `127.0.0.1:${adminPort}`,
         CARILLON_REPEATER_ID: id,
+        CARILLON_REPEATER_ACCESS: 'open',
         CARILLON_REPEATER_HUB_URL: hub.url,
         CARILLON_REPEATER_HUB_RETRY_CAP_MS: '300',
         CARILLON_REPEATER_SEND_LIST_FILE: join(folder, 'send-list.json'),

@@ -1,3 +1,4 @@
+import { configManagerSettings } from '@carillon/config-manager';
 import { hubSettings } from '@carillon/hub';
 import { repeaterSettings } from '@carillon/repeater';
 import { listSettings, type SettingEntry, type Settings } from '@carillon/runtime';
@@ -23,7 +24,8 @@ export function configurationPage(): string {
     INTRODUCTION,
     section('Hub', '`npm run hub`', hubSettings),
     section('Repeater', '`npm run repeater`', repeaterSettings),
-    section('Standalone', '`npm start`, `npm run demo`. It takes all settings of the hub and of the repeater besides these. Its one admin port is the one below: the admin addresses of hub and repeater have no effect here, and its repeater joins its own hub whatever `CARILLON_REPEATER_HUB_URL` says.', standaloneSettings.common),
+    section('Config-manager', '`npm run config-manager`', configManagerSettings),
+    section('Standalone', '`npm start`, `npm run demo`. It takes all settings of hub, repeater and config-manager besides these; of `CARILLON_HUB_ACCESS` and `CARILLON_REPEATER_ACCESS` the default is `loopback` here. Its one admin port is the one below: the admin addresses of the others have no effect here, and its repeater joins its own hub, with a key of its own, whatever `CARILLON_REPEATER_HUB_URL` says.', standaloneSettings.common),
   ].join('\n');
 }
 

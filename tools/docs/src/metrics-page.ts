@@ -1,3 +1,4 @@
+import { configManagerMetricDefinitions } from '@carillon/config-manager';
 import { hubMetricDefinitions } from '@carillon/hub';
 import { repeaterMetricDefinitions } from '@carillon/repeater';
 import { adminMetricDefinitions, processMetricDefinitions, type MetricDefinition } from '@carillon/runtime';
@@ -17,8 +18,9 @@ export interface MetricSection {
 
 /** What each app's /metrics shows, by section; a standalone shows all of them. */
 export const metricSections: readonly MetricSection[] = [
-  { title: 'Every process', text: 'Hub, repeater and standalone.', definitions: [...Object.values(processMetricDefinitions), ...Object.values(adminMetricDefinitions)] },
+  { title: 'Every process', text: 'Hub, repeater, config-manager and standalone.', definitions: [...Object.values(processMetricDefinitions), ...Object.values(adminMetricDefinitions)] },
   { title: 'Hub', text: 'Hub and standalone.', definitions: Object.values(hubMetricDefinitions) },
+  { title: 'Config-manager', text: 'Config-manager and standalone.', definitions: Object.values(configManagerMetricDefinitions) },
   { title: 'Repeater', text: 'Repeater and standalone.', definitions: repeaterMetricDefinitions },
 ];
 

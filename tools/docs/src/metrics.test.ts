@@ -1,3 +1,7 @@
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+
 import { detachedHost, runProcess } from '@carillon/runtime';
 import { loadStandaloneConfig, startStandalone } from '@carillon/standalone';
 import { describe, expect, it } from 'vitest';
@@ -19,10 +23,11 @@ describe('the metrics', () => {
   });
 });
 
-/** It runs a hub and a repeater, so it shows every metric there is. */
+/** It runs every app, so it shows every metric there is. */
 async function scrapeStandalone(): Promise<string> {
   const any = '127.0.0.1:0';
-  const loaded = loadStandaloneConfig({ CARILLON_HUB_LISTEN: any, CARILLON_REPEATER_LISTEN: any, CARILLON_STANDALONE_ADMIN_LISTEN: any });
+  const folder = await mkdtemp(join(tmpdir(), 'carillon-docs-'));
+  const loaded = loadStandaloneConfig({ CARILLON_HUB_LISTEN: any, CARILLON_REPEATER_LISTEN: any, CARILLON_STANDALONE_ADMIN_LISTEN: any, CARILLON_CONFIG_MANAGER_LISTEN: any, CARILLON_DATA_DIR: folder });
   if (!loaded.ok) throw new Error(JSON.stringify(loaded.problems));
   const { config } = loaded;
   const { adminAddress, stop } = await runProcess({
@@ -33,5 +38,6 @@ async function scrapeStandalone(): Promise<string> {
     return await (await fetch(`http://127.0.0.1:${adminAddress.port}/metrics`, { headers: { connection: 'close' } })).text();
   } finally {
     await stop('the test has what it needs');
+    await rm(folder, { recursive: true, force: true });
   }
 }

@@ -1,6 +1,7 @@
 import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 
+import { configManagerSettings } from '@carillon/config-manager';
 import { hubSettings } from '@carillon/hub';
 import { repeaterSettings } from '@carillon/repeater';
 import { listSettings } from '@carillon/runtime';
@@ -16,7 +17,7 @@ const found = (pattern: RegExp): string[] => [...new Set([...text.matchAll(patte
 
 describe('the operations page', () => {
   it('names settings that exist, with the addresses they have by default', () => {
-    const settings = [hubSettings, repeaterSettings, standaloneSettings].flatMap((group) => listSettings(group));
+    const settings = [hubSettings, repeaterSettings, configManagerSettings, standaloneSettings].flatMap((group) => listSettings(group));
     expect(found(/CARILLON_[A-Z_]*[A-Z]/g).filter((name) => !settings.some(({ env }) => env === name))).toEqual([]);
     const defaults = settings.flatMap((setting) => (setting.default === undefined ? [] : [setting.default]));
     expect(found(/`((?:127\.0\.0\.1|ws:\/\/localhost):\d+)`/g).filter((address) => !defaults.includes(address))).toEqual([]);

@@ -8,13 +8,14 @@ const read = (path: string): string => readFileSync(join(repoRoot(), path), 'utf
 const readme = read('README.md');
 
 describe('the README', () => {
-  it('shows the example that runs', () => {
+  it('shows the examples that run', () => {
     expect(readme).toContain(`\`\`\`js\n${read('examples/messenger.mjs')}\`\`\`\n`);
+    expect(readme).toContain(`\`\`\`sh\n${read('examples/access.sh')}\`\`\`\n`);
   });
 
   it('names only scripts that exist', () => {
     const { scripts } = JSON.parse(read('package.json')) as { scripts: Record<string, string> };
-    const named = [...readme.matchAll(/npm run ([a-z]+)/g)].map(([, name]) => name);
+    const named = [...readme.matchAll(/npm run ([a-z:]+)/g)].map(([, name]) => name);
     expect(named.length).toBeGreaterThan(0);
     expect(named.filter((name) => name === undefined || !Object.hasOwn(scripts, name))).toEqual([]);
   });

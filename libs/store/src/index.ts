@@ -1,0 +1,17 @@
+export { startEmbeddedPostgres, type EmbeddedOptions, type EmbeddedPostgres } from './embedded/embedded-postgres.ts';
+export type { Lead, LeadListeners } from './lead.ts';
+export type { AuditLog } from './repositories/audit-log.ts';
+export type { Definitions } from './repositories/definitions.ts';
+export type { Devices } from './repositories/devices.ts';
+export type { Feed, KeyedRecord } from './repositories/feed.ts';
+export type { Idempotency, IdempotencyState } from './repositories/idempotency.ts';
+export type { Keys, KeySecret } from './repositories/keys.ts';
+export type { KnownSources } from './repositories/known-sources.ts';
+export type { Members } from './repositories/members.ts';
+export type { Repositories } from './repositories/repositories.ts';
+export type { RoomPolicies } from './repositories/room-policies.ts';
+export type { Sessions } from './repositories/sessions.ts';
+export type { UserCreateInput, UserPatch, Users } from './repositories/users.ts';
+export type { WorkspaceQuery, Workspaces } from './repositories/workspaces.ts';
+export { openStore, Store, type StoreOptions } from './store.ts';
+export type { StoreLog } from './store-log.ts';
