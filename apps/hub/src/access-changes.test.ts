@@ -1,11 +1,13 @@
+import { connect, createServer, type AddressInfo } from 'node:net';
+
 import { createAccessKey, hashAccessKey } from '@carillon/access';
-import { connectNats, type Bus } from '@carillon/bus';
+import { connectNats, createInProcessExchange, type Bus } from '@carillon/bus';
 import { FEED_APPLIED_SUBJECT, KEYS_USED_SUBJECT } from '@carillon/schemas';
 import { eventually, startNatsServer, stopAll, trackResources, type NatsServer } from '@carillon/testing';
 import { afterAll, afterEach, describe, expect, it } from 'vitest';
 
 import { createTestFeed, knock, type TestFeed, type TestKey } from './access.fixture.ts';
-import { closeAll, connectPeer, joinRooms, joinRoomsWith, keepSecret, openTail, startTestHub, type TestHub, type TestPeer } from './hub.fixture.ts';
+import { closeAll, codeOf, connectPeer, connectRaw, joinRooms, joinRoomsWith, keepSecret, onClose, openTail, startTestHub, type TestHub, type TestPeer } from './hub.fixture.ts';
 
 const noLeaks = trackResources();
 afterEach(async () => {
@@ -107,6 +109,25 @@ describe('a key that is revoked', () => {
     await feed.reached(hub);
     end();
     expect((await answer).status).toBe(401);
+  });
+});
+
+describe('an anonymous key that is no longer the workspace\'s', () => {
+  it('lets no body through that was still on its way', async () => {
+    const feed = createTestFeed();
+    const hub = await startTestHub({ feedBus: feed.connect(), env: KEYS });
+    const anonymous = await feed.key('messenger');
+    await feed.workspace('default', { anonymousKeyId: anonymous.id });
+    await feed.reached(hub);
+    const body = '{"affected-room":{"roomID":"A"}}';
+    const posting = await connectRaw(hub.port);
+    posting.socket.write(`POST /event HTTP/1.1\r\nHost: hub\r\nExpect: 100-continue\r\nContent-Length: ${body.length}\r\n\r\n`);
+    await eventually(() => posting.text().includes('100 Continue'));
+    await feed.workspace('default', { anonymousKeyId: null });
+    await feed.reached(hub);
+    posting.socket.write(body);
+    await eventually(() => codeOf(posting.text()) === 'ACCESS_KEY_REQUIRED');
+    expect(await hub.metric('carillon_hub_events_received_total', 'http')).toBe(0);
   });
 });
 
@@ -261,6 +282,36 @@ describe('a hub that cannot hear of changes', () => {
     expect(hub.logs.filter((line) => line.includes('cannot be read; it is ignored'))).toHaveLength(1);
     await feed.putRaw(`default.key.${key.id}x`, JSON.stringify({ seq: 100, entry: null }));
     await eventually(async () => (await knock(hub, '/connect/messenger', key.bearer)) === 'joined');
+  });
+
+  it('opens no link whose other hub answers meanwhile', async () => {
+    const exchange = createInProcessExchange();
+    const feed = createTestFeed({ exchange });
+    const [hub, other] = [await startTestHub({ bus: exchange.connect(), env: KEYS }), await startTestHub()];
+    const key = await feed.key('hub-link');
+    await feed.reached(hub);
+    let answer = (): void => undefined;
+    let asked = 0;
+    const slow = createServer((socket) => {
+      asked += 1;
+      socket.on('error', () => undefined);
+      answer = () => {
+        const onward = connect(other.port, '127.0.0.1');
+        onward.on('error', () => undefined);
+        socket.on('close', () => onward.destroy());
+        onward.on('close', () => socket.destroy());
+        socket.pipe(onward).pipe(socket);
+      };
+    });
+    await new Promise<void>((resolve) => slow.listen(0, '127.0.0.1', resolve));
+    onClose(() => new Promise((resolve) => slow.close(resolve)));
+    const link = hub.call('POST', `/interconnect/127.0.0.1:${(slow.address() as AddressInfo).port}`, { headers: key.bearer });
+    await eventually(() => asked === 1);
+    await feed.putRaw('default.key.x', '{');
+    await eventually(async () => (await hub.metric('carillon_hub_access_stale')) === 1);
+    answer();
+    expect(await link).toMatchObject({ status: 502, code: 'LINK_UNREACHABLE' });
+    expect(await hub.metric('carillon_hub_links', 'up')).toBe(0);
   });
 
   it('trusts on with CARILLON_HUB_ACCESS_STALE_AFTER_MS=0', async () => {

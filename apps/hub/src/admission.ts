@@ -1,7 +1,7 @@
 import type { IncomingHttpHeaders, IncomingMessage } from 'node:http';
 
 import { openPrincipal, presentedKey, type AccessCopy, type Principal } from '@carillon/access';
-import { isLoopback, pageOriginCheck } from '@carillon/runtime';
+import { isLocalRequest, pageOriginCheck } from '@carillon/runtime';
 import { DEFAULT_WORKSPACE_ID, type KeyKind } from '@carillon/schemas';
 import type { ErrorCode } from '@carillon/wire';
 
@@ -36,9 +36,6 @@ export type ReadRequest =
   | { readonly ok: false; readonly code: ErrorCode };
 
 export type Admitted = { readonly ok: true; readonly caller: Caller } | { readonly ok: false; readonly code: ErrorCode; readonly detail?: string };
-
-/** The headers by which proxies say that they stand between: whoever is behind one is not on loopback. */
-const PROXY_HEADERS = ['forwarded', 'x-forwarded-for', 'x-real-ip'];
 
 export class Admission {
   readonly #options: AdmissionOptions;
@@ -75,8 +72,9 @@ export class Admission {
   }
 
   /** Whether somebody who was admitted a while ago still is. */
-  recheck({ principal, secret }: Caller): ErrorCode | undefined {
+  recheck({ principal, presented, secret }: Caller): ErrorCode | undefined {
     if (principal.status !== 'valid') return endCode(principal);
+    if (!presented && principal.keyId !== undefined && this.#options.copy.anonymous(principal.workspaceId) !== principal) return 'ACCESS_KEY_REQUIRED';
     if (secret !== undefined && !principal.accepts(secret)) return 'ACCESS_KEY_INVALID';
     return principal.keyId !== undefined && this.#options.isStale() ? 'ACCESS_STALE' : undefined;
   }
@@ -104,7 +102,7 @@ export class Admission {
 
   #withoutKey(request: IncomingMessage, kinds: readonly [KeyKind, ...KeyKind[]]): Admitted {
     const { mode, copy, isStale, used } = this.#options;
-    if (mode === 'open' || (mode === 'loopback' && isFromLoopback(request))) {
+    if (mode === 'open' || (mode === 'loopback' && isLocalRequest(request))) {
       // On loopback without a key the Host header is all that tells a page of ours from one that made its name point here.
       const isAllowed = mode === 'loopback' ? this.#isLoopbackPageAllowed : this.#isPageAllowed;
       return isAllowed(request.headers) ? { ok: true, caller: this.own(kinds[0]) } : { ok: false, code: 'ORIGIN_REFUSED' };
@@ -135,8 +133,4 @@ export class Admission {
 /** Why something that a principal holds ends. */
 export function endCode({ status }: Principal): 'ACCESS_KEY_EXPIRED' | 'ACCESS_KEY_REVOKED' {
   return status === 'expired' ? 'ACCESS_KEY_EXPIRED' : 'ACCESS_KEY_REVOKED';
-}
-
-function isFromLoopback({ socket, headers }: IncomingMessage): boolean {
-  return isLoopback(socket.remoteAddress ?? '') && PROXY_HEADERS.every((name) => headers[name] === undefined);
 }

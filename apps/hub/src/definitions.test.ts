@@ -37,6 +37,18 @@ describe('an event that does not fit its definition', () => {
     expect([await hub.metric('carillon_hub_events_unfit_total', 'reject'), await hub.metric('carillon_hub_refused_total', 'EVENT_DEFINITION_VIOLATED')]).toEqual([1, 1]);
   });
 
+  it('is refused also when its name is written so that some receivers read it and some do not', async () => {
+    const { hub, listener } = await startValidating('reject');
+    const peer = await connectPeer(hub, 'messenger');
+    const bodies = ['{"KEY":"any","key":"power"}', '{"key":"power","key":"any"}', '{"specversion":"1.0","type":"any","key":"power"}', '\ufeff{"key":"power"}', '{"key":["power"],"Key":"pow\\u0065r"}', `{${Array.from({ length: 50_000 }, (_, n) => `"key":"${n}"`).join()}}`];
+    for (const body of bodies) peer.send(`A\n${body}`);
+    const passing = ['A\n{"KEY":"any","key":"power","value":"on"}', 'A\n{"key":"any","key":"other"}', 'A\n\ufeff{"key":"any"}', 'A\n\ufeff'];
+    for (const each of passing) peer.send(each);
+    await listener.got('A\n\ufeff');
+    expect(listener.frames).toEqual(passing);
+    expect(await hub.metric('carillon_hub_refused_total', 'EVENT_DEFINITION_VIOLATED')).toBe(bodies.length);
+  });
+
   it('is refused over HTTP with all its faults', async () => {
     const { hub } = await startValidating('reject');
     expect((await hub.post('A', { key: 'power', value: 'on' })).status).toBe(200);

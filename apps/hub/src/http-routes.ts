@@ -185,7 +185,8 @@ const BODY_REFUSALS: Readonly<Record<'too-large' | 'too-many' | 'gone', ErrorCod
 
 /** Reads a body, or refuses; a caller whose right ended meanwhile is refused too. */
 async function readBody(options: HttpOptions, { req, res, caller }: Call): Promise<Buffer | undefined> {
-  const body = await options.bodies.read(req);
+  // By its slow bodies a workspace must not keep the others from sending.
+  const body = await options.bodies.read(req, caller.principal.workspaceId);
   const ended = options.admission.recheck(caller);
   if (body.ok && ended === undefined) return body.bytes;
   if (!body.ok) res.setHeader('connection', 'close');

@@ -1,4 +1,4 @@
-import { eventNameOf, type AccessCopy, type Principal } from '@carillon/access';
+import { eventNameOf, possibleEventNames, type AccessCopy, type Principal } from '@carillon/access';
 import type { ProblemDetail } from '@carillon/runtime';
 import type { ValidationMode } from '@carillon/schemas';
 import type { ErrorCode } from '@carillon/wire';
@@ -22,6 +22,15 @@ export interface IntakeEvent {
   readonly bytes: Buffer;
   readonly bodyAt: number;
 }
+
+interface Misfit {
+  readonly name: string;
+  readonly faults: readonly ProblemDetail[];
+}
+
+/** Each name that an event may have costs a look at its body: one by whoever knows what it does has one, or a `key` and a `type`. */
+const NAMES_MAX = 4;
+const TOO_MANY_NAMES: Misfit = { name: '', faults: [{ pointer: '', detail: `has more than ${NAMES_MAX} names` }] };
 
 export class Intake {
   readonly #workspaceId: string;
@@ -51,19 +60,29 @@ export class Intake {
     const body = event.bytes.subarray(event.bodyAt);
     const name = eventNameOf(body);
     if (decision === 'by-event' && !permissions.allows('send', event.room, name)) return denied(event);
-    return this.#validation === 'off' || name === undefined ? undefined : this.#misfit(name, body);
+    return this.#validation === 'off' ? undefined : this.#misfit(name === undefined ? possibleEventNames(body) : [name], body);
   }
 
-  #misfit(name: string, body: Uint8Array): IntakeRefusal | undefined {
-    const checked = this.#copy.definition(this.#workspaceId, name)?.check(body);
-    if (checked === undefined || checked.ok) return undefined;
+  #firstMisfit(names: readonly string[], body: Uint8Array): Misfit | undefined {
+    for (const name of names) {
+      const checked = this.#copy.definition(this.#workspaceId, name)?.check(body);
+      if (checked?.ok === false) return { name, faults: checked.faults };
+    }
+    return undefined;
+  }
+
+  /** A name that only some receivers read must not be a way around its definition. */
+  #misfit(names: readonly string[], body: Uint8Array): IntakeRefusal | undefined {
+    const misfit = names.length > NAMES_MAX ? TOO_MANY_NAMES : this.#firstMisfit(names, body);
+    if (misfit === undefined) return undefined;
+    const { name, faults } = misfit;
     if (this.#validation === 'warn') {
       this.#counts.unfit.warn += 1;
       return undefined;
     }
     this.#counts.unfit.reject += 1;
-    const [first] = checked.faults;
-    return { code: 'EVENT_DEFINITION_VIOLATED', detail: first === undefined ? name : `${first.pointer} ${first.detail}`, errors: checked.faults };
+    const [first] = faults;
+    return { code: 'EVENT_DEFINITION_VIOLATED', detail: first === undefined ? name : `${first.pointer} ${first.detail}`, errors: faults };
   }
 }
 

@@ -188,8 +188,15 @@ export class Links {
     const headers = { [HUB_ID_HEADER]: hubId, ...(accessKey === undefined ? {} : { authorization: `Bearer ${accessKey}` }) };
     link.loop = keepConnected({
       dial: async (handler, signal) => {
+        const refused = (code: ErrorCode): Dialled => ({ ok: false, reason: code, code });
         const ended = recheck(caller);
-        return ended === undefined ? dial(link.url, { ...door, handler, handshakeTimeoutMs, signal, offerV2: true, headers }) : { ok: false, reason: ended, code: ended };
+        if (ended !== undefined) return refused(ended);
+        const dialled = await dial(link.url, { ...door, handler, handshakeTimeoutMs, signal, offerV2: true, headers });
+        // The other hub may have taken its time, and the right to the link may have ended within it.
+        const late = dialled.ok ? recheck(caller) : undefined;
+        if (late === undefined || !dialled.ok) return dialled;
+        dialled.connection.refuse(late);
+        return refused(late);
       },
       handler: this.#handler(link),
       backoff: { firstMs: retry.firstMs, capMs: retry.capMs, factor: RETRY_FACTOR, random: Math.random },

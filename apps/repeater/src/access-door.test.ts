@@ -205,7 +205,7 @@ describe('what a device hears', () => {
     expect(await repeater.metric(refusedTotal, 'RECEIVE_DENIED')).toBe(1);
   });
 
-  test('of the hub by the send list is the configuration\'s to say, and comes once', async () => {
+  test('of the hub by the send list is what its key may receive, whatever id it joined with, and comes once', async () => {
     const [deaf, hearing] = [site.issue({ permissions: { send: [{ room: '*' }] } }), site.issue({ permissions: { send: [{ room: '*' }], receive: [{ room: '*', event: 'power' }] } })];
     const path = join(await site.folder(), 'send-list.json');
     await writeFile(path, JSON.stringify({ rooms: { '*': ['D1', 'D2'] } }));
@@ -214,10 +214,11 @@ describe('what a device hears', () => {
     second.socket.send('{"rooms":["*"],"create":true}');
     second.send('B\nsubscribed');
     await eventually(() => link.frames.length === 1);
-    const frames = [named('ITB-1101', 'power'), named('ITB-1101', 'volume')];
+    const frames = [named('ITB-1101', 'power'), named('ITB-1101', 'volume'), 'ITB-1101\nno JSON', named('ITB-1102', 'power')];
     for (const frame of frames) link.send(frame);
-    await eventually(() => first.frames.length === 2 && second.frames.length === 2);
-    expect([first.texts(), second.texts()]).toEqual([frames, frames]);
+    await eventually(() => second.frames.length === 2);
+    expect([first.texts(), second.texts()]).toEqual([[], [frames[0], frames[3]]]);
+    expect(await repeater.metric('carillon_repeater_dropped_events_total', 'denied')).toBe(6);
   });
 
   test('changes with its permissions from the next event on', async () => {
@@ -277,6 +278,27 @@ describe('the end of a key', () => {
     await eventually(async () => (await repeater.metric(refusedTotal, 'ACCESS_KEY_REVOKED')) === 2);
   });
 
+  test('is the end of what waits for it too', async () => {
+    const [gone, kept] = [site.issue(), site.issue()];
+    const { hub, repeater } = await guarded([workspace(), gone.entry, kept.entry]);
+    const [slow, speaker, listener] = [await joins(repeater, gone.secret), await joins(repeater, kept.secret), await joins(repeater, kept.secret)];
+    slow.socket.pause();
+    const frames = Array.from({ length: 100 }, (_, n) => `ITB-1101\n${n} ${'x'.repeat(100_000)}`);
+    // More than the kernel takes for a peer that reads nothing, and less than its lane.
+    for (const [at, frame] of frames.entries()) {
+      speaker.send(frame);
+      await eventually(() => listener.frames.length === at + 1, { intervalMs: 1 });
+      if ((await repeater.metric('carillon_repeater_lane_bytes')) > 1_000_000) break;
+    }
+    expect(await repeater.metric('carillon_repeater_lane_bytes')).toBeGreaterThan(1_000_000);
+    hub.take(gone.entry);
+    await eventually(async () => (await repeater.metric('carillon_repeater_lane_bytes')) === 0);
+    slow.socket.resume();
+    await eventually(() => slow.closed() !== undefined);
+    expect([slow.closed()?.code, slow.frames.length < listener.frames.length - 9]).toEqual([4513, true]);
+    expect(await repeater.metric('carillon_repeater_dropped_events_total', 'peer-gone')).toBe(listener.frames.length - slow.frames.length);
+  });
+
   test('refuses what is still on its way', async () => {
     const key = site.issue();
     const { hub, link, repeater } = await guarded([workspace(), key.entry]);
@@ -293,6 +315,29 @@ describe('the end of a key', () => {
     await eventually(() => answer.includes('ACCESS_KEY_REVOKED'));
     socket.destroy();
     expect([answer.includes('HTTP/1.1 401'), link.frames]).toEqual([true, []]);
+  });
+
+  test('of a secret, or of the anonymous key, refuses what is still on its way too', async () => {
+    const [key, next, anonymous] = [site.issue(), site.issue(), site.issue()];
+    const { hub, link, repeater } = await guarded([workspace({ anonymousKeyId: anonymous.entry.id }), key.entry, anonymous.entry]);
+    const [host, port] = repeater.host.split(':');
+    const body = eventOf('ITB-1101');
+    const begin = async (header: string): Promise<{ readonly end: () => void; readonly answer: () => string }> => {
+      const socket = connect(Number(port), host);
+      let answer = '';
+      socket.on('data', (piece) => (answer += piece.toString()));
+      socket.write(`POST /send HTTP/1.1\r\nHost: x\r\nConnection: close\r\n${header}Expect: 100-continue\r\nContent-Length: ${body.length}\r\n\r\n`);
+      await eventually(() => answer.includes('100 Continue'));
+      return { end: () => void socket.write(body), answer: () => answer };
+    };
+    const sending = [await begin(`X-Access-Key: ${key.secret}\r\n`), await begin('')];
+    const seq = await repeater.metric('carillon_repeater_access_seq');
+    hub.put({ ...key.entry, secrets: next.entry.secrets });
+    hub.put(workspace());
+    await eventually(async () => (await repeater.metric('carillon_repeater_access_seq')) === seq + 2);
+    for (const { end } of sending) end();
+    await eventually(() => sending[0]?.answer().includes('ACCESS_KEY_INVALID') === true && sending[1]?.answer().includes('ACCESS_KEY_REQUIRED') === true);
+    expect(link.frames).toEqual([]);
   });
 
   test('of a secret that was rotated out ends what it opened', async () => {

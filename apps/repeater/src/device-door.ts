@@ -83,10 +83,10 @@ export class DeviceDoor {
       localRooms.permissionsChanged();
       for (const device of devices) {
         const code = device.principal === change.principal ? endOf(device.principal, device.secret) : undefined;
-        if (code !== undefined) this.#sendAway(device.connection, code);
+        if (code !== undefined) this.#end(device.connection, code);
       }
     } else if (change.type === 'workspace') {
-      for (const device of devices) if (device.isAnonymous && !gate.isAnonymous(device.principal)) this.#sendAway(device.connection, 'ACCESS_KEY_REQUIRED');
+      for (const device of devices) if (device.isAnonymous && !gate.isAnonymous(device.principal)) this.#end(device.connection, 'ACCESS_KEY_REQUIRED');
     }
   }
 
@@ -138,6 +138,14 @@ export class DeviceDoor {
     this.#options.localRooms.leave(connection.lane);
     this.#options.writer.flush();
     connection.refuse(code, retryAfterMs);
+  }
+
+  /** Its right to be here has ended: what waits for it is not its any more. */
+  #end(connection: Connection, code: ErrorCode): void {
+    const { counts, localRooms } = this.#options;
+    localRooms.leave(connection.lane);
+    counts.drop('peer-gone', connection.lane.close());
+    connection.refuse(code);
   }
 
   #frame(connection: Connection, bytes: Buffer): void {

@@ -1,8 +1,9 @@
-import { request as httpRequest, type IncomingMessage } from 'node:http';
+import { request as httpRequest } from 'node:http';
 import { request as httpsRequest } from 'node:https';
 import { setTimeout as sleep } from 'node:timers/promises';
 
 import type { Logger } from '@carillon/runtime';
+import { readProblemCode } from '@carillon/session';
 import { backoffMs, type BackoffOptions } from '@carillon/wire';
 
 import type { FeedRecords } from './feed-records.ts';
@@ -32,8 +33,6 @@ const SILENCE_MAX_MS = 5_000;
 const LINE_MAX_BYTES = 4_194_304;
 /** A feed that held this long was a good one: its loss is tried again at once. */
 const STABLE_MS = 10_000;
-/** What is read of a refusal to find its code. */
-const REFUSAL_MAX_BYTES = 4_096;
 
 interface Ended {
   readonly reason: string;
@@ -111,7 +110,7 @@ export class FeedClient {
       outgoing.on('response', (response) => {
         response.on('error', (error) => end(error.message));
         if (response.statusCode !== 200 || response.headers['content-type']?.startsWith('text/event-stream') !== true) {
-          void readCode(response).then((code) => end(`HTTP ${response.statusCode ?? 0}${code === undefined ? '' : ` ${code}`}`, (response.statusCode ?? 0) < 500));
+          void readProblemCode(response).then((code) => end(`HTTP ${response.statusCode ?? 0}${code === undefined ? '' : ` ${code}`}`, (response.statusCode ?? 0) < 500));
           return;
         }
         const reader = new SseReader({
@@ -143,21 +142,5 @@ export class FeedClient {
       return false;
     }
     return true;
-  }
-}
-
-/** The code of a problem document, if that is what the hub answered. */
-async function readCode(response: IncomingMessage): Promise<string | undefined> {
-  let text = '';
-  try {
-    for await (const piece of response) {
-      text += String(piece);
-      if (text.length > REFUSAL_MAX_BYTES) return undefined;
-    }
-    const problem: unknown = JSON.parse(text);
-    const code = typeof problem === 'object' && problem !== null && 'code' in problem ? problem.code : undefined;
-    return typeof code === 'string' && /^[A-Z_]{3,60}$/.test(code) ? code : undefined;
-  } catch {
-    return undefined;
   }
 }

@@ -17,8 +17,8 @@ import type { Upstream } from './upstream.ts';
  *   target        |  ×  |      ×      |      ×      |
  *   hub           |     |             |      ×      |     ×
  *
- * What a device or a program sends is judged by its principal's permissions and limits. Targets are the configuration's
- * own, and what the hub sends was judged there.
+ * What a device or a program sends is judged by its principal's permissions and limits, and so is what a device gets,
+ * by whatever way. Targets that are dialled are the configuration's own.
  */
 export interface FramePathsOptions {
   readonly upstream: Upstream;
@@ -76,8 +76,7 @@ export class FramePaths {
 }
 
 /**
- * Codes: ACCESS_KEY_REVOKED and ACCESS_KEY_EXPIRED (a body may take longer to arrive than its sender's key lasts),
- * EVENT_RATE_EXCEEDED, BYTE_RATE_EXCEEDED, SEND_DENIED. Rates come before permissions: what is denied costs its sender as much.
+ * Codes: ACCESS_KEY_REVOKED, ACCESS_KEY_EXPIRED, EVENT_RATE_EXCEEDED, BYTE_RATE_EXCEEDED, SEND_DENIED. Rates come before permissions: what is denied costs its sender as much.
  */
 function judge(sender: Principal, { room, tagEnd }: FrameParts, bytes: Buffer): FrameRefused | undefined {
   const { permissions, meter } = sender;

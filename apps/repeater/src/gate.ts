@@ -1,7 +1,7 @@
 import type { IncomingHttpHeaders } from 'node:http';
 
 import { openPrincipal, type AccessCopy, type PresentedKey, type Principal } from '@carillon/access';
-import { isLoopback, pageOriginCheck } from '@carillon/runtime';
+import { isLocalRequest, pageOriginCheck, type RequestOrigin } from '@carillon/runtime';
 import type { KeyKind } from '@carillon/schemas';
 import type { ErrorCode } from '@carillon/wire';
 
@@ -25,12 +25,6 @@ export interface GateOptions {
   readonly onLoopback: boolean;
 }
 
-/** The part of a request that the gate looks at besides its key. */
-export interface GateRequest {
-  readonly headers: IncomingHttpHeaders;
-  readonly socket: { readonly remoteAddress?: string | undefined };
-}
-
 export type Admission =
   | {
       readonly ok: true;
@@ -46,8 +40,6 @@ type PageCheck = (headers: IncomingHttpHeaders) => boolean;
 
 /** Devices, programs, and other repeaters that dial this one; what opens a hub's links or the management API opens nothing here. */
 const KINDS: readonly KeyKind[] = ['messenger', 'service', 'repeater'];
-/** By which proxies say that they stand between: who is behind one is not on this machine. */
-const PROXY_HEADERS = ['forwarded', 'x-forwarded-for', 'x-real-ip'];
 
 export class Gate {
   readonly #options: GateOptions;
@@ -63,7 +55,7 @@ export class Gate {
   }
 
   /** Codes: ACCESS_KEY_AMBIGUOUS, ACCESS_KEY_INVALID, ACCESS_KEY_EXPIRED, ACCESS_KEY_REQUIRED, ACCESS_KIND_REFUSED, ORIGIN_REFUSED. */
-  admit(presented: PresentedKey, request: GateRequest): Admission {
+  admit(presented: PresentedKey, request: RequestOrigin): Admission {
     if (!presented.ok) return presented;
     if (presented.key === undefined) return this.#withoutKey(request);
     const found = this.#options.copy.authenticate(presented.key);
@@ -72,14 +64,19 @@ export class Gate {
     return this.#fromPage(request, { ok: true, principal: found.principal, isAnonymous: false, secret: found.secret });
   }
 
+  /** Why somebody who was admitted a while ago is no longer: ACCESS_KEY_REVOKED, ACCESS_KEY_EXPIRED, ACCESS_KEY_INVALID, ACCESS_KEY_REQUIRED. */
+  recheck({ principal, secret, isAnonymous }: Extract<Admission, { ok: true }>): ErrorCode | undefined {
+    return endOf(principal, secret) ?? (isAnonymous && !this.isAnonymous(principal) ? 'ACCESS_KEY_REQUIRED' : undefined);
+  }
+
   /** Whether this is who the workspace lets in without a key at present. */
   isAnonymous(principal: Principal): boolean {
     return this.#options.copy.anonymous(this.#options.workspaceId()) === principal;
   }
 
-  #withoutKey(request: GateRequest): Admission {
+  #withoutKey(request: RequestOrigin): Admission {
     const { copy, mode, workspaceId } = this.#options;
-    if (mode === 'open' || (mode === 'loopback' && isFromHere(request))) {
+    if (mode === 'open' || (mode === 'loopback' && isLocalRequest(request))) {
       // Where being on this machine is what lets a peer in, its browser's Host tells a page of ours from one whose name points here.
       const isAllowed = mode === 'open' ? this.#isPageAllowed : this.#isPageOfHereAllowed;
       return isAllowed(request.headers) ? { ok: true, principal: this.#open(), isAnonymous: false, secret: undefined } : { ok: false, code: 'ORIGIN_REFUSED' };
@@ -89,7 +86,7 @@ export class Gate {
     return this.#fromPage(request, { ok: true, principal, isAnonymous: true, secret: undefined });
   }
 
-  #fromPage({ headers }: GateRequest, admission: Extract<Admission, { ok: true }>): Admission {
+  #fromPage({ headers }: RequestOrigin, admission: Extract<Admission, { ok: true }>): Admission {
     const { copy, onLoopback } = this.#options;
     if (this.#isPageAllowed(headers)) return admission;
     const allowedOrigins = copy.workspace(admission.principal.workspaceId)?.allowedOrigins ?? [];
@@ -118,8 +115,4 @@ export function endOf(principal: Principal, secret?: string): 'ACCESS_KEY_REVOKE
     default:
       return status satisfies never;
   }
-}
-
-function isFromHere({ headers, socket }: GateRequest): boolean {
-  return isLoopback(socket.remoteAddress ?? '') && PROXY_HEADERS.every((name) => headers[name] === undefined);
 }

@@ -1,12 +1,12 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 
-import { presentedKey, type PresentedKey, type Principal } from '@carillon/access';
+import { presentedKey, type PresentedKey } from '@carillon/access';
 import { BodyReader, sendRefusal, type Logger, type ProblemDetail } from '@carillon/runtime';
 import { readRoomEvent } from '@carillon/schemas';
 import { encodeFrame, ERRORS, type ErrorCode } from '@carillon/wire';
 
 import type { FramePaths } from './frame-paths.ts';
-import type { Gate } from './gate.ts';
+import type { Admission, Gate } from './gate.ts';
 import { isJoinPath, pathOf } from './join-request.ts';
 import type { RepeaterCounts } from './metrics.ts';
 import type { UpstreamQueue } from './upstream-queue.ts';
@@ -35,6 +35,8 @@ interface Route {
   readonly answer: (request: IncomingMessage, response: ServerResponse, presented: PresentedKey) => Promise<void> | void;
 }
 
+type Sender = Extract<Admission, { readonly ok: true }>;
+
 interface Refusal {
   readonly code: ErrorCode;
   readonly detail?: string;
@@ -51,9 +53,9 @@ export function createHttpRoutes(options: HttpRoutesOptions): (request: Incoming
     if (ERRORS[code].http === 401) response.setHeader('www-authenticate', 'Bearer');
     sendRefusal(response, code, { ...(detail === undefined ? {} : { detail }), ...(errors === undefined || errors.length === 0 ? {} : { errors }) });
   };
-  const withKey = (answer: (request: IncomingMessage, response: ServerResponse, principal: Principal) => Promise<void> | void): Route['answer'] => (request, response, presented) => {
+  const withKey = (answer: (request: IncomingMessage, response: ServerResponse, sender: Sender) => Promise<void> | void): Route['answer'] => (request, response, presented) => {
     const admission = options.gate.admit(presented, request);
-    return admission.ok ? answer(request, response, admission.principal) : refuse(response, admission);
+    return admission.ok ? answer(request, response, admission) : refuse(response, admission);
   };
   const routes: Readonly<Record<string, Route>> = {
     '/send': { methods: ['POST'], answer: withKey((request, response, sender) => send(request, response, { options, bodies, refuse, sender })) },
@@ -84,11 +86,11 @@ interface SendContext {
   readonly options: HttpRoutesOptions;
   readonly bodies: BodyReader;
   readonly refuse: (response: ServerResponse, refusal: Refusal) => void;
-  readonly sender: Principal;
+  readonly sender: Sender;
 }
 
 async function send(request: IncomingMessage, response: ServerResponse, { options, bodies, refuse, sender }: SendContext): Promise<void> {
-  const { draining, frameMaxBytes, paths, queue } = options;
+  const { draining, frameMaxBytes, gate, paths, queue } = options;
   const body = await bodies.read(request);
   if (!body.ok) {
     if (body.why === 'gone') return; // a sender that went away hears nothing
@@ -96,13 +98,16 @@ async function send(request: IncomingMessage, response: ServerResponse, { option
     return refuse(response, body.why === 'too-large' ? { code: 'BODY_TOO_LARGE', detail: `more than ${frameMaxBytes} bytes` } : { code: 'OVERLOADED' });
   }
   if (draining()) return refuse(response, { code: 'DRAINING' });
+  // A body may take longer to arrive than its sender's right lasts.
+  const ended = gate.recheck(sender);
+  if (ended !== undefined) return refuse(response, { code: ended });
   const event = readRoomEvent(body.bytes);
   if (!event.ok) return refuse(response, event);
   const frame = Buffer.from(encodeFrame(event.room, body.bytes).buffer);
   if (frame.length > frameMaxBytes) return refuse(response, { code: 'BODY_TOO_LARGE', detail: `more than ${frameMaxBytes} bytes with its room` });
   // A sender that hears the answer can try again, so nothing older is dropped for it.
   if (!queue.fits(frame.length)) return refuse(response, { code: 'UPSTREAM_QUEUE_FULL' });
-  const refused = paths.up(frame, { from: 'http', sender, lane: undefined });
+  const refused = paths.up(frame, { from: 'http', sender: sender.principal, lane: undefined });
   if (refused !== undefined) return refuse(response, { code: refused.code, ...(refused.detail === undefined ? {} : { detail: refused.detail }) });
   response.writeHead(200, { 'content-type': 'text/plain; charset=utf-8', 'cache-control': 'no-store' });
   response.end('ok');

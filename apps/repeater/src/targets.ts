@@ -1,6 +1,7 @@
+import { eventNameOf } from '@carillon/access';
 import type { BatchWriter, Lane, OutboundEvent } from '@carillon/session';
 
-import type { Devices } from './devices.ts';
+import type { Device, Devices } from './devices.ts';
 import { HttpTarget, type HttpTargetOptions } from './http-target.ts';
 import type { RepeaterCounts } from './metrics.ts';
 import type { SendList, Target } from './send-list.ts';
@@ -45,7 +46,7 @@ export class Targets {
     for (const target of this.#list.targetsOf(room)) {
       if (target.kind === 'http') {
         this.#http(target.url).deliver(event);
-      } else if (target.kind === 'socket' || !this.#deliverToDevice(target.id, event, served)) {
+      } else if (target.kind === 'socket' || !this.#deliverToDevice(target.id, { room, event, served })) {
         const address = this.#addressOf(target);
         if (address === undefined) counts.fail('device', 'target-failed', 1);
         else sockets.add(this.#socket(address));
@@ -76,11 +77,15 @@ export class Targets {
     await Promise.all([...this.#leaving, ...[...this.#sockets.values(), ...this.#https.values()].map((target) => target.stop())]);
   }
 
-  /** Gives an event to a device if it has joined. */
-  #deliverToDevice(id: string, event: OutboundEvent, served: readonly Lane[]): boolean {
+  /** Gives an event to a device if it has joined. An id is whoever's who joins with it first: what its key may receive it gets, and no more. */
+  #deliverToDevice(id: string, { room, event, served }: { readonly room: string; readonly event: OutboundEvent; readonly served: readonly Lane[] }): boolean {
     const { devices, writer, counts } = this.#options;
     const device = devices.byId(id);
     if (device === undefined || !device.connection.isOpen) return false;
+    if (!mayReceive(device, room, event)) {
+      counts.drop('denied', 1);
+      return true;
+    }
     if (!served.includes(device.connection.lane)) writer.add(event, device.route);
     counts.delivered.add('device');
     return true;
@@ -101,4 +106,9 @@ export class Targets {
     if (target === undefined) this.#https.set(url, (target = new HttpTarget(url, this.#options.http)));
     return target;
   }
+}
+
+function mayReceive({ principal: { permissions } }: Device, room: string, event: OutboundEvent): boolean {
+  const decision = permissions.decide('receive', room);
+  return decision === 'allow' || (decision === 'by-event' && permissions.allows('receive', room, eventNameOf(event.bytes.subarray(event.tagEnd + 1))));
 }

@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 
-import { eventNameOf } from './index.ts';
+import { eventNameOf, possibleEventNames } from './index.ts';
 
 const nameOf = (text: string) => eventNameOf(Buffer.from(text));
 
@@ -37,6 +37,11 @@ describe('the name of an event', () => {
       { numRuns: 5_000 },
     );
   });
+
+  it.each<[string, readonly string[]]>([
+    ['{"key":"a"}', ['a']], ['{"key":"a","KEY":"b","type":"c"}', ['a', 'b']], ['{"specversion":"1.0","type":"c","key":"a"}', ['c', 'a']], ['\ufeff{"key":"a"}', ['a']],
+    ['{"key":1,"\u212aey":"a"}', ['a']], ['{"key":"a","key":"a"}', ['a']], ['{"key":"a"} x', []], ['{}', []], ['', []], ['\ufeff', []], ['[{"key":"a"}]', []],
+  ])('of %j may be taken for %j', (text, names) => expect(possibleEventNames(Buffer.from(text))).toEqual(names));
 
   it('is looked for in any bytes without throwing', () => {
     const piece = fc.constantFrom('{', '}', '[', ']', '"', '\\', ':', ',', 'key', '"key"', 'type', '"a"', ' ', '1', 'é');

@@ -17,6 +17,8 @@ const OPEN_BRACE = 0x7b;
 const CLOSE_BRACE = 0x7d;
 const OPEN_BRACKET = 0x5b;
 const CLOSE_BRACKET = 0x5d;
+/** Makes a body no JSON; some receivers pass over it. */
+const BYTE_ORDER_MARK = [0xef, 0xbb, 0xbf] as const;
 
 const strictUtf8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
 
@@ -36,29 +38,50 @@ export function eventNameOf(body: Uint8Array): string | undefined {
   return name.isWellFormed() && !CONTROL_CHARACTER.test(name) ? name : undefined;
 }
 
+/**
+ * All that some receiver may take for the name of the event, where `eventNameOf` finds none because there is a choice: who
+ * asks what must hold for an event of that name asks it for each. Each once; none when the body is no JSON object.
+ */
+export function possibleEventNames(body: Uint8Array): readonly string[] {
+  const values: FieldValue[] = [];
+  const start = BYTE_ORDER_MARK.every((byte, at) => body[at] === byte) ? BYTE_ORDER_MARK.length : 0;
+  if (!scanFields(body, start, (name, value) => values.push([name, value]) > 0)) return [];
+  const isCloudEvent = values.some(([name]) => name === 'specversion');
+  return [...new Set(values.flatMap(([name, value]) => (value !== null && (name === 'key' || (name === 'type' && isCloudEvent)) ? [value] : [])))];
+}
+
+type FieldValue = readonly [name: string, value: string | null];
+
 /** The fields that may name the event, null for what is no string; undefined when there is a choice or no object. */
 function readFields(body: Uint8Array): ReadonlyMap<string, string | null> | undefined {
   const fields = new Map<string, string | null>();
-  let at = skipSpace(body, 0);
-  if (body[at] !== OPEN_BRACE) return undefined;
+  const isWhole = scanFields(body, 0, (name, value) => {
+    if (fields.has(name)) return false;
+    fields.set(name, value);
+    return true;
+  });
+  return isWhole ? fields : undefined;
+}
+
+/** Tells of each of these fields until one is not wanted; whether it came to the end of an object and nothing but that. */
+function scanFields(body: Uint8Array, from: number, take: (name: string, value: string | null) => boolean): boolean {
+  let at = skipSpace(body, from);
+  if (body[at] !== OPEN_BRACE) return false;
   at = skipSpace(body, at + 1);
-  if (body[at] === CLOSE_BRACE) return skipSpace(body, at + 1) === body.length ? fields : undefined;
+  if (body[at] === CLOSE_BRACE) return skipSpace(body, at + 1) === body.length;
   for (;;) {
     const nameEnd = endOfString(body, at);
-    if (nameEnd === undefined) return undefined;
+    if (nameEnd === undefined) return false;
     const name = nameEnd - at <= FIELD_MAX_BYTES + 2 ? fold(readString(body, at, nameEnd)) : '';
     at = skipSpace(body, nameEnd);
-    if (body[at] !== COLON) return undefined;
+    if (body[at] !== COLON) return false;
     at = skipSpace(body, at + 1);
     const valueEnd = endOfValue(body, at);
-    if (valueEnd === undefined) return undefined;
-    if (FIELDS.has(name)) {
-      if (fields.has(name)) return undefined;
-      fields.set(name, valueEnd - at <= 6 * NAME_MAX_CHARACTERS + 2 ? readString(body, at, valueEnd) : null);
-    }
+    if (valueEnd === undefined) return false;
+    if (FIELDS.has(name) && !take(name, valueEnd - at <= 6 * NAME_MAX_CHARACTERS + 2 ? readString(body, at, valueEnd) : null)) return false;
     at = skipSpace(body, valueEnd);
-    if (body[at] === CLOSE_BRACE) return skipSpace(body, at + 1) === body.length ? fields : undefined;
-    if (body[at] !== COMMA) return undefined;
+    if (body[at] === CLOSE_BRACE) return skipSpace(body, at + 1) === body.length;
+    if (body[at] !== COMMA) return false;
     at = skipSpace(body, at + 1);
   }
 }

@@ -4,7 +4,7 @@ export { createAccessKey, hashAccessKey, parseAccessKey } from './access-key.ts'
 export type { AccessLog } from './access-log.ts';
 export { definitionFaults, type DefinitionFault } from './definition-faults.ts';
 export { EventDefinitionCheck, type DefinitionCheck } from './event-definition-check.ts';
-export { eventNameOf } from './event-name.ts';
+export { eventNameOf, possibleEventNames } from './event-name.ts';
 export { effectiveRole, mayManage, outranks, roleAllows, type ManagementPrincipal, type WorkspacePlace } from './management.ts';
 export { PermissionSet, type Decision, type Direction } from './permission-set.ts';
 export { presentedKey, type PresentedKey } from './presented-key.ts';

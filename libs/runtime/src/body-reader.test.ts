@@ -1,8 +1,8 @@
 import { once } from 'node:events';
-import { createServer, type IncomingMessage } from 'node:http';
+import { createServer, request, type IncomingMessage } from 'node:http';
 import type { AddressInfo } from 'node:net';
 
-import { afterEach, describe, expect, it } from 'vitest';
+import { afterEach, describe, expect, it, vi } from 'vitest';
 
 import { BodyReader, type RequestBody } from './body-reader.ts';
 
@@ -13,8 +13,8 @@ afterEach(() => {
 
 /** Answers every request with what was read, as JSON. */
 async function serve(bodies: BodyReader): Promise<string> {
-  const server = createServer((request: IncomingMessage, response) => {
-    void bodies.read(request).then((body: RequestBody) => response.end(JSON.stringify(body.ok ? { text: body.bytes.toString() } : { why: body.why })));
+  const server = createServer((incoming: IncomingMessage, response) => {
+    void bodies.read(incoming, incoming.headers['x-holder']?.toString()).then((body: RequestBody) => response.end(JSON.stringify(body.ok ? { text: body.bytes.toString() } : { why: body.why })));
   });
   servers.push(server);
   server.listen(0, '127.0.0.1');
@@ -37,5 +37,20 @@ describe('a request body', () => {
     const url = await serve(new BodyReader({ maxBytes: 100, totalMaxBytes: 50 }));
     expect(await post(url, 'x'.repeat(60))).toEqual({ why: 'too-many' });
     expect(await post(url, 'x'.repeat(50))).toEqual({ text: 'x'.repeat(50) });
+  });
+
+  it('is refused to a holder whose bodies hold half of that, and to no other', async () => {
+    const url = await serve(new BodyReader({ maxBytes: 40, totalMaxBytes: 100 }));
+    const slow = [0, 1].map(() => {
+      const outgoing = request(url, { method: 'POST', headers: { 'x-holder': 'a', 'content-length': 40 } });
+      outgoing.on('error', () => undefined);
+      outgoing.write('x'.repeat(24));
+      return outgoing;
+    });
+    const by = async (holder: string, bytes: number): Promise<unknown> => (await fetch(url, { method: 'POST', body: 'x'.repeat(bytes), headers: { 'connection': 'close', 'x-holder': holder } })).json();
+    await vi.waitFor(async () => expect(await by('a', 3)).toEqual({ why: 'too-many' }));
+    expect(await by('b', 40)).toEqual({ text: 'x'.repeat(40) });
+    for (const outgoing of slow) outgoing.destroy();
+    await vi.waitFor(async () => expect(await by('a', 40)).toEqual({ text: 'x'.repeat(40) }));
   });
 });

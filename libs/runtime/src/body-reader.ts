@@ -8,26 +8,27 @@ export type RequestBody = { readonly ok: true; readonly bytes: Buffer } | { read
  */
 const DISCARD_MAX_BYTES = 16_777_216;
 
-/** Reads request bodies, each bounded and all together bounded: slow senders hold what they have sent so far. */
+/** Reads request bodies, each bounded, all together bounded, and those of one holder to half of that: slow senders hold what they have sent so far. */
 export class BodyReader {
   readonly #maxBytes: number;
   readonly #totalMaxBytes: number;
   #heldBytes = 0;
+  readonly #heldBy = new Map<string, number>();
 
   constructor({ maxBytes, totalMaxBytes }: { readonly maxBytes: number; readonly totalMaxBytes: number }) {
     this.#maxBytes = maxBytes;
     this.#totalMaxBytes = totalMaxBytes;
   }
 
-  /** Reads one body. How long it may take is the server's `requestTimeout`. */
-  async read(request: IncomingMessage): Promise<RequestBody> {
+  /** Reads one body, for a holder where there are several that share this. How long it may take is the server's `requestTimeout`. */
+  async read(request: IncomingMessage, holder?: string): Promise<RequestBody> {
     if (Number(request.headers['content-length'] ?? 0) > this.#maxBytes + DISCARD_MAX_BYTES) return { ok: false, why: 'too-large' };
     const pieces: Buffer[] = [];
     let length = 0;
     let held = 0;
     let why: 'too-large' | 'too-many' | undefined;
     const release = (): void => {
-      this.#heldBytes -= held;
+      this.#hold(-held, holder);
       held = 0;
     };
     try {
@@ -36,11 +37,11 @@ export class BodyReader {
         if (length > this.#maxBytes + DISCARD_MAX_BYTES) break;
         if (why !== undefined) continue;
         if (length > this.#maxBytes) why = 'too-large';
-        else if (this.#heldBytes + piece.length > this.#totalMaxBytes) why = 'too-many';
+        else if (!this.#fits(piece.length, holder)) why = 'too-many';
         if (why === undefined) {
           pieces.push(piece);
           held += piece.length;
-          this.#heldBytes += piece.length;
+          this.#hold(piece.length, holder);
         } else {
           pieces.length = 0;
           release();
@@ -52,5 +53,19 @@ export class BodyReader {
       release();
     }
     return why === undefined ? { ok: true, bytes: Buffer.concat(pieces) } : { ok: false, why };
+  }
+
+  #fits(bytes: number, holder: string | undefined): boolean {
+    if (this.#heldBytes + bytes > this.#totalMaxBytes) return false;
+    // One body fits at any rate.
+    return holder === undefined || (this.#heldBy.get(holder) ?? 0) + bytes <= Math.max(this.#maxBytes, this.#totalMaxBytes / 2);
+  }
+
+  #hold(bytes: number, holder: string | undefined): void {
+    this.#heldBytes += bytes;
+    if (holder === undefined) return;
+    const held = (this.#heldBy.get(holder) ?? 0) + bytes;
+    if (held === 0) this.#heldBy.delete(holder);
+    else this.#heldBy.set(holder, held);
   }
 }

@@ -9,6 +9,7 @@ export type { LifecycleEvent, LifecycleState } from './lifecycle.ts';
 export { listen, ListenError, type ListenErrorCode } from './listen.ts';
 export { formatAddress, isLoopback, parseListenAddress, type ListenAddress, type ListenAddressResult } from './listen-address.ts';
 export { loadConfig, type ConfigProblem, type ConfigResult, type Environment } from './load-config.ts';
+export { isLocalRequest, type RequestOrigin } from './local-request.ts';
 export { createLogger, LOG_LEVELS, type Logger, type LoggerOptions, type LogLevel, type LogOutput } from './log.ts';
 export { maskUrl } from './mask.ts';
 export { Metrics, type MetricDefinition, type MetricReading, type MetricSample } from './metrics.ts';

@@ -62,7 +62,7 @@ function dialOnce(url: string, protocols: string[], options: DialOptions): Promi
       stream = response.socket;
     });
     webSocket.on('unexpected-response', (_request, response) => {
-      void readRefusal(response).then((refusal) => {
+      void readProblemCode(response).then((refusal) => {
         settle({ ok: false, reason: `HTTP ${response.statusCode ?? 0}${refusal === undefined ? '' : ` ${refusal}`}`, status: response.statusCode ?? 0, ...(refusal === undefined ? {} : { code: refusal }) });
         webSocket.terminate();
       });
@@ -115,8 +115,8 @@ let randomAt = RANDOM_POOL_BYTES;
 const MASKED_V1 = maskedV1(random32);
 const MASKED_V2 = maskedV2(random32);
 
-/** The `code` of a problem document, if that is what the peer answered. */
-async function readRefusal(response: IncomingMessage): Promise<string | undefined> {
+/** The `code` of a problem document (RFC 9457), if that is what the peer answered; reads a few kilobytes at the most. */
+export async function readProblemCode(response: IncomingMessage): Promise<string | undefined> {
   let text = '';
   try {
     for await (const piece of response) {

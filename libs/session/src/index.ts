@@ -1,7 +1,7 @@
 export { BatchWriter, createRoute, PROCESS_CLOCK, type BatchClock, type BatchCounts, type Route } from './batch-writer.ts';
 export { compose, SSE, V1, V2, type Codec, type OutboundEvent } from './codec.ts';
 export { Connection, type ConnectionClose, type ConnectionHandler, type Ticks } from './connection.ts';
-export { dial, type Dialled, type DialOptions } from './dial.ts';
+export { dial, readProblemCode, type Dialled, type DialOptions } from './dial.ts';
 export { Door, refuseUpgrade, type AcceptOptions, type DoorOptions } from './door.ts';
 export { Heartbeat, type HeartbeatOptions } from './heartbeat.ts';
 export { keepConnected, type ConnectionEnded, type KeepConnectedOptions } from './keep-connected.ts';

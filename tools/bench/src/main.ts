@@ -1,6 +1,7 @@
 import { parseArgs } from 'node:util';
 
 import { measureAuthorise } from './authorise.ts';
+import { measureConfigWrites } from './config-writes.ts';
 import { measureFanOut, type FanOutResult } from './fan-out.ts';
 import { measureIdle } from './idle.ts';
 import { measureRate } from './rate.ts';
@@ -10,7 +11,7 @@ import { judge } from './targets.ts';
 import { externalSubject, startHubSubject, startPlainSubject, type Subject } from './subject.ts';
 
 /**
- * `npm run bench -- [--case fanout|rate|idle|slow|authorise] [--seconds 3] [--rounds 3] [--shape 100x50] [--against name=pid@port/path]`
+ * `npm run bench -- [--case fanout|rate|idle|slow|authorise|config] [--seconds 3] [--rounds 3] [--shape 100x50] [--against name=pid@port/path]`
  * Hubs run with access keys. One JSON object a case and a bound on standard output, a table for people on standard error; exit code 1 when a bound
  * does not hold. Linux only: CPU and memory are the
  * kernel's account of the server process.
@@ -92,6 +93,9 @@ if (wanted('slow')) {
 }
 if (wanted('authorise')) {
   add({ case: 'authorise', server: 'hub', ...(await measureAuthorise()) });
+}
+if (wanted('config')) {
+  add({ case: 'config', server: 'config-manager', ...(await measureConfigWrites(seconds * 2)) });
 }
 const verdicts = judge(results);
 for (const verdict of verdicts) process.stdout.write(`${JSON.stringify({ case: 'must-hold', ...verdict })}\n`);

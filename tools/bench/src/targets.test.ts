@@ -16,6 +16,9 @@ describe('what must hold', () => {
     ['memory', [{ case: 'idle', server: 'hub', connections: 10_000, bytesPerConnection: 12_289 }]],
     ['a slow peer that was kept', [{ case: 'slow', server: 'hub', p99WithoutMs: 1, p99WithMs: 1, lost: 0, laneMaxBytes: 10, queuedMaxBytes: 1, cut: 1 }]],
     ['lanes over their bound', [{ case: 'slow', server: 'hub', p99WithoutMs: 1, p99WithMs: 1, lost: 0, laneMaxBytes: 10, queuedMaxBytes: 21, cut: 2 }]],
+    ['a slow decision', [{ case: 'authorise', server: 'hub', decisionCpuMicros: 50 }]],
+    ['few writes', [{ case: 'config', server: 'config-manager', writesPerSecond: 199, unpublished: 0 }]],
+    ['a record that was not handed over', [{ case: 'config', server: 'config-manager', writesPerSecond: 300, unpublished: 1 }]],
     ['figures that are missing', [fanOut('hub', Number.NaN), fanOut('plain ws.send', 100)]],
   ])('does not hold with %s', (_what, results) => {
     expect(judge(results).some(({ holds }) => !holds)).toBe(true);

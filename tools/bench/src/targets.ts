@@ -22,6 +22,7 @@ const IDLE_MAX_BYTES = 12_288;
 const SLOW_P99_SLACK_MS = 5;
 const SLOW_PEERS = 2;
 const DECISION_MAX_CPU_MICROS = 50;
+const CONFIG_WRITES_MIN = 200;
 
 export function judge(results: readonly CaseResult[]): Verdict[] {
   const verdicts: Verdict[] = [];
@@ -55,6 +56,10 @@ export function judge(results: readonly CaseResult[]): Verdict[] {
   }
   for (const { decisionCpuMicros } of results.filter(({ case: name }) => name === 'authorise')) {
     check('CPU µs to authorise a connection', Number(decisionCpuMicros), `< ${DECISION_MAX_CPU_MICROS}`, Number(decisionCpuMicros) < DECISION_MAX_CPU_MICROS);
+  }
+  for (const { writesPerSecond, unpublished } of results.filter(({ case: name }) => name === 'config')) {
+    check('configuration writes a second on the embedded database', Number(writesPerSecond), `>= ${CONFIG_WRITES_MIN}`, Number(writesPerSecond) >= CONFIG_WRITES_MIN);
+    check('records that the feed has not handed over', Number(unpublished), '= 0', unpublished === 0);
   }
   return verdicts;
 }

@@ -16,6 +16,13 @@ export interface SignInAttempt {
   readonly isLocal: boolean;
 }
 
+export interface AdmittedAttempt {
+  /** The account has been signed in to from there before, or it is this machine. */
+  readonly isKnown: boolean;
+  /** Gives back what the attempt cost. */
+  readonly succeeded: () => void;
+}
+
 /** Failures of one source: ten, then one in 30 s. */
 const PER_SOURCE = { perSecond: 1 / 30, burst: 10 };
 /** Failures at one account, over all sources that it does not know: ten, then one a minute. */
@@ -42,26 +49,27 @@ export class LoginThrottle {
   }
 
   /**
-   * Takes what a failure costs, before the password is looked at, so that many tries at once cannot pass together; call what
-   * it gives when the attempt succeeded. Throws LOGIN_THROTTLED with the time to wait.
+   * Takes what a failure costs, before the password is looked at, so that many tries at once cannot pass together; call its
+   * `succeeded` when the attempt did. Throws LOGIN_THROTTLED with the time to wait.
    */
-  async attempt({ username, user, source, isLocal }: SignInAttempt): Promise<() => void> {
+  async attempt({ username, user, source, isLocal }: SignInAttempt): Promise<AdmittedAttempt> {
     const group = sourceGroup(source);
     const isKnown = await this.#store.knownSources.has(user?.id ?? NOBODY, sourceHash(source));
-    if (isLocal) return () => undefined;
+    if (isLocal) return { isKnown: true, succeeded: () => undefined };
     const sourceKey = isKnown ? `${group} ${username}` : group;
     this.#take(this.#sources, sourceKey);
-    if (isKnown) return () => this.#sources.putBack(sourceKey);
+    if (isKnown) return { isKnown, succeeded: () => this.#sources.putBack(sourceKey) };
     try {
       this.#take(this.#accounts, username);
     } catch (error) {
       this.#sources.putBack(sourceKey);
       throw error;
     }
-    return () => {
+    const succeeded = (): void => {
       this.#sources.putBack(sourceKey);
       this.#accounts.putBack(username);
     };
+    return { isKnown, succeeded };
   }
 
   /** The account knows the source from now on. */

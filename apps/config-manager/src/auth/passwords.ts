@@ -23,7 +23,7 @@ const SALT_BYTES = 16;
 const HASH_BYTES = 32;
 /** Hashing at a time, of libuv's four threads: reading files and looking up names go on. */
 const RUNNING_MAX = 2;
-/** Those waiting for it: about two seconds' worth. */
+/** Those waiting for it, of each of two kinds: about two seconds' worth. */
 const WAITING_MAX = 64;
 const HASH_SHAPE = /^scrypt\$(\d{1,2})\$(\d{1,2})\$(\d{1,2})\$([A-Za-z0-9_-]{22})\$([A-Za-z0-9_-]{43})$/;
 const OVERFLOW_RETRY_MS = 2_000;
@@ -34,12 +34,17 @@ export interface PasswordCheck {
   readonly isOutdated: boolean;
 }
 
-/** Hashes and checks passwords, two at a time; beyond 64 waiting it is RATE_LIMITED, so that sign-ins cannot take the machine. */
+/**
+ * Hashes and checks passwords, two at a time; beyond 64 waiting it is RATE_LIMITED, so that sign-ins cannot take the machine.
+ * Whoever is known (has signed in from there before, or is signed in) waits apart from strangers and goes before them: no
+ * number of guesses keeps them out.
+ */
 export class Passwords {
   readonly #cost: HashCost;
   readonly #stranger: Promise<string>;
   #running = 0;
-  readonly #waiting: (() => void)[] = [];
+  readonly #known: (() => void)[] = [];
+  readonly #strangers: (() => void)[] = [];
 
   constructor(cost: HashCost = DEFAULT_COST) {
     this.#cost = cost;
@@ -48,25 +53,26 @@ export class Passwords {
     this.#stranger.catch(() => undefined);
   }
 
+  /** For somebody who is signed in. */
   async hash(password: string): Promise<string> {
     const salt = randomBytes(SALT_BYTES);
     const { logN, r, p } = this.#cost;
-    const hash = await this.#derive(password, { salt, cost: this.#cost });
+    const hash = await this.#derive(password, { salt, cost: this.#cost, isKnown: true });
     return ['scrypt', logN, r, p, salt.toString('base64url'), hash.toString('base64url')].join('$');
   }
 
   /** Without a hash (no such user, or no password) it costs the same and does not match. */
-  async check(password: string, hash: string | null | undefined): Promise<PasswordCheck> {
+  async check(password: string, hash: string | null | undefined, { isKnown = false } = {}): Promise<PasswordCheck> {
     const parsed = parseHash(hash ?? (await this.#stranger));
     if (parsed === undefined) throw new Error('a kept password hash is malformed');
-    const derived = await this.#derive(password, parsed);
+    const derived = await this.#derive(password, { ...parsed, isKnown });
     const matches = timingSafeEqual(derived, parsed.hash) && hash !== null && hash !== undefined;
     const { logN, r, p } = this.#cost;
     return { matches, isOutdated: parsed.cost.logN !== logN || parsed.cost.r !== r || parsed.cost.p !== p };
   }
 
-  async #derive(password: string, { salt, cost }: { readonly salt: Buffer; readonly cost: HashCost }): Promise<Buffer> {
-    await this.#turn();
+  async #derive(password: string, { salt, cost, isKnown }: { readonly salt: Buffer; readonly cost: HashCost; readonly isKnown: boolean }): Promise<Buffer> {
+    await this.#turn(isKnown ? this.#known : this.#strangers);
     try {
       const N = 2 ** cost.logN;
       // Node refuses more than it is told to expect; scrypt needs 128·N·r bytes and a little.
@@ -75,20 +81,20 @@ export class Passwords {
         scrypt(password.normalize('NFKC'), salt, HASH_BYTES, options, (error, key) => (error === null ? resolve(key) : reject(error)));
       });
     } finally {
-      // Whoever waited longest takes the place over.
-      const next = this.#waiting.shift();
+      // Whoever waited longest takes the place over, of the known if there is one.
+      const next = this.#known.shift() ?? this.#strangers.shift();
       if (next === undefined) this.#running -= 1;
       else next();
     }
   }
 
-  async #turn(): Promise<void> {
+  async #turn(waiting: (() => void)[]): Promise<void> {
     if (this.#running < RUNNING_MAX) {
       this.#running += 1;
       return;
     }
-    if (this.#waiting.length >= WAITING_MAX) throw new Refusal('RATE_LIMITED', 'too many passwords are being checked', { retryAfterMs: OVERFLOW_RETRY_MS });
-    await new Promise<void>((resolve) => this.#waiting.push(resolve));
+    if (waiting.length >= WAITING_MAX) throw new Refusal('RATE_LIMITED', 'too many passwords are being checked', { retryAfterMs: OVERFLOW_RETRY_MS });
+    await new Promise<void>((resolve) => waiting.push(resolve));
   }
 }
 

@@ -5,7 +5,7 @@ import type { ManagerCounts } from '../counts.ts';
 import { Refusal } from '../http/refusal.ts';
 import type { Call } from '../http/route.ts';
 import type { DenialLog } from './denial-log.ts';
-import type { LoginThrottle } from './login-throttle.ts';
+import type { AdmittedAttempt, LoginThrottle } from './login-throttle.ts';
 import type { Passwords } from './passwords.ts';
 import { createSessionToken, hashToken } from './tokens.ts';
 
@@ -70,26 +70,26 @@ export class SignIn {
   async #verify({ name, found, password, origin }: { readonly name: string; readonly found: Awaited<ReturnType<Store['users']['credentials']>>; readonly password: string; readonly origin: Origin }): Promise<{ readonly isOutdated: boolean }> {
     const { throttle, passwords } = this.#options;
     const user = found?.user;
-    let succeeded: () => void;
+    let admitted: AdmittedAttempt;
     try {
-      succeeded = await throttle.attempt({ username: name, user, source: origin.source, isLocal: origin.isLocal });
+      admitted = await throttle.attempt({ username: name, user, source: origin.source, isLocal: origin.isLocal });
     } catch (error) {
       if (error instanceof Refusal) await this.#deny(user, origin, error.code);
       throw error;
     }
     let check: Awaited<ReturnType<Passwords['check']>>;
     try {
-      check = await passwords.check(password, found?.passwordHash);
+      check = await passwords.check(password, found?.passwordHash, { isKnown: admitted.isKnown });
     } catch (error) {
       // Nothing was learnt about the password.
-      succeeded();
+      admitted.succeeded();
       throw error;
     }
     if (!check.matches || user === undefined || user.disabled) {
       await this.#deny(user, origin, 'LOGIN_FAILED');
       throw new Refusal('LOGIN_FAILED');
     }
-    succeeded();
+    admitted.succeeded();
     return { isOutdated: check.isOutdated };
   }
 

@@ -31,7 +31,7 @@ const PAGE = `<!doctype html>
 const START = `SwaggerUIBundle({ url: 'openapi.json', dom_id: '#docs', validatorUrl: null, deepLinking: true, persistAuthorization: false, queryConfigEnabled: false });
 `;
 
-/** `/openapi.json`, and `/docs`, a page that shows it. `document` is asked once, when somebody first wants it. */
+/** `/openapi.json`, and `/docs`, a page that shows it, to which `/` leads. `document` is asked once, when somebody first wants it. */
 export function documentRoutes(document: () => object): Router {
   const router = Router({ caseSensitive: true, strict: true });
   const folder = dirname(createRequire(import.meta.url).resolve('swagger-ui-dist/package.json'));
@@ -43,6 +43,7 @@ export function documentRoutes(document: () => object): Router {
     res.end(body);
   };
   router.get('/openapi.json', (_req, res) => send(res, { type: 'application/json', body: (json ??= JSON.stringify(document())) }));
+  router.get('/', (_req, res) => res.redirect(302, '/docs'));
   router.get('/docs', (_req, res) => send(res, { type: 'text/html; charset=utf-8', body: PAGE, policy: POLICY }));
   router.get('/docs/start.js', (_req, res) => send(res, { type: 'text/javascript; charset=utf-8', body: START }));
   for (const [name, type] of Object.entries(FILES)) {

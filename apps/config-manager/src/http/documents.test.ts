@@ -28,6 +28,13 @@ beforeAll(async () => {
 });
 afterAll(() => manager.stop());
 
+describe('the front door', () => {
+  it('leads to the docs', async () => {
+    const answer = await fetch(`${manager.url}/`, { redirect: 'manual', headers: { connection: 'close' } });
+    expect([answer.status, answer.headers.get('location')]).toEqual([302, '/docs']);
+  });
+});
+
 describe('the OpenAPI document', () => {
   it('has every route, with what it takes and answers', async () => {
     const { status, body } = await manager.anonymous.call<Document>('GET', '//openapi.json');

@@ -1,5 +1,7 @@
 import { Refusal } from './refusal.ts';
 
+/** Versions are 32-bit integers in the database, which refuses to compare them with more. */
+const VERSION_MAX = 2_147_483_647;
 /** RFC 9110 §8.8.3: what stands between the quotes. */
 const ENTITY_TAG = /^"([\x21\x23-\x7e\x80-\xff]*)"$/;
 
@@ -19,6 +21,6 @@ export function versionAskedFor(ifMatch: string | undefined): number | undefined
   if (tag.startsWith('W/')) throw new Refusal('PRECONDITION_FAILED', 'a weak entity tag never matches');
   const opaque = ENTITY_TAG.exec(tag)?.[1];
   if (opaque === undefined) throw new Refusal('REQUEST_MALFORMED', 'If-Match takes one entity tag, as in "7", or *');
-  if (!/^[1-9]\d{0,9}$/.test(opaque)) throw new Refusal('PRECONDITION_FAILED', 'no version of this resource has this entity tag');
+  if (!/^[1-9]\d{0,9}$/.test(opaque) || Number(opaque) > VERSION_MAX) throw new Refusal('PRECONDITION_FAILED', 'no version of this resource has this entity tag');
   return Number(opaque);
 }

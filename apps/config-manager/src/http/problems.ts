@@ -1,6 +1,6 @@
 import type { ServerResponse } from 'node:http';
 
-import { sendProblem, type Logger } from '@carillon/runtime';
+import { sendProblem, type Logger, type ProblemDetail } from '@carillon/runtime';
 import { CarillonError, ERRORS } from '@carillon/wire';
 
 import type { ManagerCounts } from '../counts.ts';
@@ -29,9 +29,15 @@ export function sendError(res: ServerResponse, { error, requestId, parts: { coun
   if (refusal instanceof Refusal && refusal.retryAfterMs !== undefined) res.setHeader('retry-after', String(Math.max(1, Math.ceil(refusal.retryAfterMs / 1_000))));
   // RFC 9110 §11.6.1.
   if (status === 401) res.setHeader('www-authenticate', 'Bearer');
-  const errors = refusal instanceof Refusal && refusal.errors.length > 0 ? { errors: refusal.errors } : {};
+  const errors = faultsOf(refusal);
   const detail = isOurs || refusal.detail === undefined || refusal.detail === '' ? {} : { detail: refusal.detail };
   sendProblem(res, { code, status, title, instance, ...detail, ...errors });
+}
+
+/** What the store finds invalid has no place of its own: the whole (RFC 6901: the empty pointer) is what it is about. */
+function faultsOf(refusal: CarillonError): { readonly errors?: readonly ProblemDetail[] } {
+  if (refusal instanceof Refusal && refusal.errors.length > 0) return { errors: refusal.errors };
+  return refusal.code === 'RESOURCE_INVALID' ? { errors: [{ pointer: '', detail: refusal.detail ?? ERRORS.RESOURCE_INVALID.title }] } : {};
 }
 
 function asRefusal(error: unknown): CarillonError {

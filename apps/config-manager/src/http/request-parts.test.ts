@@ -52,7 +52,7 @@ describe('If-Match', () => {
     expect(versionAskedFor(header)).toBe(version);
   });
 
-  it.each([['W/"7"', 'PRECONDITION_FAILED'], ['"seven"', 'PRECONDITION_FAILED'], ['"0"', 'PRECONDITION_FAILED'], ['7', 'REQUEST_MALFORMED'], ['"1", "2"', 'REQUEST_MALFORMED'], ['', 'REQUEST_MALFORMED']])('%j is refused with %s', (header, code) => {
+  it.each([['W/"7"', 'PRECONDITION_FAILED'], ['"seven"', 'PRECONDITION_FAILED'], ['"0"', 'PRECONDITION_FAILED'], ['"2147483648"', 'PRECONDITION_FAILED'], ['7', 'REQUEST_MALFORMED'], ['"1", "2"', 'REQUEST_MALFORMED'], ['', 'REQUEST_MALFORMED']])('%j is refused with %s', (header, code) => {
     expect(codeOf(() => versionAskedFor(header))).toBe(code);
   });
 });

@@ -7,9 +7,9 @@ import { CarillonError } from '@carillon/wire';
 
 import { putKey } from '../feed/put-key.ts';
 import { Denial } from '../http/refusal.ts';
-import { route, type Call, type Route } from '../http/route.ts';
+import { route, type Actor, type Call, type Route } from '../http/route.ts';
 import { createIdentity } from './identity.ts';
-import { refuseField } from './invalid.ts';
+import { refuseField, requireTime } from './invalid.ts';
 import { id, workspaceParams } from './params.ts';
 import { requireIn, standingIn, type Standing } from './standing.ts';
 
@@ -21,7 +21,7 @@ const told = ({ id, name }: AccessKey) => ({ kind: 'key', id, name });
 
 /**
  * Keys. Who holds a secret may do what its key may, and rotating gives one out: so nobody makes, changes or rotates an account
- * key that may do more than they may themselves. Revoking takes power only and asks for less.
+ * key that may do more than they may themselves, or for longer. Revoking takes power only and asks for less.
  */
 export const keyRoutes: readonly Route[] = [
   route({
@@ -35,7 +35,7 @@ export const keyRoutes: readonly Route[] = [
     handle: async (call) => {
       const { workspace, body } = call;
       checkFields(body.kind, body);
-      if (body.kind === 'account') requireAccountRights(call, await standingIn(call, workspace.id), body.resources);
+      if (body.kind === 'account') requireAccountRights(call, await standingIn(call, workspace.id), body);
       const { id, key: accessKey, hash } = createAccessKey();
       const identity = body.kind === 'service' ? createIdentity() : { publicKey: null, privateKey: null };
       const key = await call.change({ action: 'key.create', workspaceId: workspace.id, resource: told, after: (made) => made }, async (tx) => {
@@ -63,7 +63,7 @@ export const keyRoutes: readonly Route[] = [
       if (standing.role !== undefined && !standing.isAtLeast('developer')) call.deny('operators rotate and revoke keys, and change nothing else of them');
       const before = await findLive(store, workspace.id, params.keyId);
       checkFields(before.kind, body);
-      if (before.kind === 'account') requireAccountRights(call, standing, before.resources, body.resources);
+      if (before.kind === 'account') requireAccountRights(call, standing, before, body);
       const after = await call.change({ action: 'key.update', workspaceId: workspace.id, resource: told, before, after: (key) => key }, async (tx) => {
         const key = await tx.keys.update(before.id, body, expected(call, before));
         await putKey(tx, key);
@@ -96,7 +96,7 @@ export const keyRoutes: readonly Route[] = [
     handle: async (call) => {
       const { store, workspace, params, body } = call;
       const before = await findLive(store, workspace.id, params.keyId);
-      if (before.kind === 'account') requireAccountRights(call, await standingIn(call, workspace.id), before.resources);
+      if (before.kind === 'account') requireAccountRights(call, await standingIn(call, workspace.id), before);
       const { key: accessKey, hash } = rotated(before.id);
       const previousExpiresAt = new Date(Date.now() + body.overlapSeconds * 1_000).toISOString();
       const key = await call.change({ action: 'key.rotate', workspaceId: workspace.id, resource: told, before, after: (after) => after }, async (tx) => {
@@ -138,11 +138,22 @@ function checkFields(kind: KeyKind, { permissions, resources, expiresAt }: Acces
   const rules = permissions === undefined ? [] : [...permissions.send, ...permissions.receive, ...permissions.deny.send, ...permissions.deny.receive];
   if (kind === 'account' && rules.length > 0) refuseField('/permissions', 'are not for account keys, which have resources');
   if (kind !== 'account' && resources !== undefined && Object.keys(resources).length > 0) refuseField('/resources', 'are for account keys alone');
-  if (typeof expiresAt === 'string' && Date.parse(expiresAt) <= Date.now()) refuseField('/expiresAt', 'must lie ahead');
+  if (typeof expiresAt !== 'string') return;
+  requireTime('/expiresAt', expiresAt);
+  if (Date.parse(expiresAt) <= Date.now()) refuseField('/expiresAt', 'must lie ahead');
 }
 
-/** Account keys take an admin, or an account key; and nobody hands on more than they may do themselves. */
-function requireAccountRights(call: Call<unknown, unknown, unknown>, standing: Standing, ...resources: readonly (AccessKey['resources'] | undefined)[]): void {
+/** Account keys take an admin, or an account key; and nobody hands on more than they may do themselves, nor for longer. */
+function requireAccountRights(call: Call<unknown, unknown, unknown>, standing: Standing, ...wanted: readonly AccessKeyUpdate[]): void {
   if (standing.role !== undefined && !standing.isAtLeast('admin')) call.deny('account keys take an admin');
-  if (resources.some((wanted) => wanted !== undefined && !standing.covers(wanted))) call.deny('the account key may do more than its maker');
+  for (const { resources, expiresAt } of wanted) {
+    if (resources !== undefined && !standing.covers(resources)) call.deny('the account key may do more than its maker');
+    if (expiresAt !== undefined && outlives(expiresAt, call.actor)) call.deny('the account key would outlive its maker');
+  }
+}
+
+/** Of a key that ends; the roles of persons do not. */
+function outlives(expiresAt: string | null, actor: Actor): boolean {
+  const ownEnd = actor.kind === 'key' ? actor.key.expiresAt : null;
+  return ownEnd !== null && (expiresAt === null || Date.parse(expiresAt) > Date.parse(ownEnd));
 }

@@ -31,7 +31,8 @@ describe('members', () => {
 
   it('are refused when nobody has that name, and when the name is no name', async () => {
     const { members, admin } = await root('unknown');
-    for (const username of ['nobody@rooms.example', "' OR 1=1 --", '', '\u0000', 'a'.repeat(254)]) (await admin.post(members, { username, role: 'viewer' })).refused('RESOURCE_NOT_FOUND');
+    for (const username of ['nobody@rooms.example', "' OR 1=1 --", '', 'a'.repeat(254)]) (await admin.post(members, { username, role: 'viewer' })).refused('RESOURCE_NOT_FOUND');
+    for (const username of ['\u0000', '\ud800']) expect((await admin.post(members, { username, role: 'viewer' })).refused('RESOURCE_INVALID').errors).toMatchObject([{ pointer: '/username' }]);
     (await admin.post(members, { username: 'a'.repeat(255), role: 'viewer' })).refused('RESOURCE_INVALID');
     (await admin.post(members, { username: 'x', role: 'root' })).refused('RESOURCE_INVALID');
     (await admin.post(members, { username: 'x', role: 'viewer', workspaceId: 'default' })).refused('RESOURCE_INVALID');

@@ -118,14 +118,36 @@ async function readable(store: Repositories, actor: Actor, query: z.output<typeo
       const own = await store.workspaces.ancestors(actor.key.workspaceId);
       const roots = await visibleRoots(store, [actor.key.workspaceId], under);
       if (own.length === 0 || roots.length === 0) return NOTHING;
-      const page = await store.workspaces.list({ ...paging, under: roots });
       const standing = new Standing(actor, own as [...Workspace[], Workspace]);
-      return { items: page.items.filter((workspace) => standing.mayBelow(workspace, 'workspaces', 'read')), nextCursor: page.nextCursor };
+      return pageOfReadable((page) => store.workspaces.list({ ...paging, ...page, under: roots }), { limit, cursor, isReadable: (workspace) => standing.mayBelow(workspace, 'workspaces', 'read') });
     }
     case 'anonymous':
       return NOTHING;
     default:
       return actor satisfies never;
+  }
+}
+
+interface Readable extends PageQuery {
+  readonly isReadable: (workspace: Workspace) => boolean;
+}
+
+/** A cursor names the last workspace of its page, so a page that is given out ends with one that the caller may read, or is the last. */
+async function pageOfReadable(list: (page: PageQuery) => Promise<Page<Workspace>>, { limit, cursor, isReadable }: Readable): Promise<Page<Workspace>> {
+  let from = cursor;
+  for (let take = limit; ; ) {
+    const { items, nextCursor } = await list({ limit: take, cursor: from });
+    const readable = items.filter(isReadable);
+    const shown = readable.slice(0, limit);
+    const last = shown.at(-1);
+    const isLastPage = nextCursor === null && shown.length === readable.length;
+    if (isLastPage || (last !== undefined && last === items.at(-1))) return { items: shown, nextCursor };
+    if (last === undefined) {
+      from = nextCursor ?? undefined;
+      take = PAGE_LIMIT_MAX;
+    } else {
+      take = items.indexOf(last) + 1;
+    }
   }
 }
 
