@@ -10,7 +10,7 @@ import { DEFAULT_WORKSPACE_ID, NO_PERMISSIONS, type AccessKey, type AccessKeyCre
 import { openStore, startEmbeddedPostgres, type EmbeddedPostgres, type Store } from '@carillon/store';
 import { eventually } from '@carillon/testing';
 
-import { Passwords } from './auth/passwords.ts';
+import { Passwords, type HashCost } from './auth/passwords.ts';
 import { loadConfigManagerConfig } from './config.ts';
 import { startConfigManager, type ConfigManager } from './config-manager.ts';
 import type { Route } from './http/route.ts';
@@ -85,10 +85,14 @@ export interface TestConfigManagerOptions {
   /** Besides those it has. */
   readonly routes?: readonly Route[];
   readonly exchange?: InProcessExchange;
+  /** Of passwords; cheap unless told otherwise. */
+  readonly passwordCost?: HashCost;
 }
 
 export const ADMIN_PASSWORD = 'of the tests administrator';
 const PERSON_PASSWORD = 'of a person in the tests';
+/** A hundredth of what it is in earnest: tests sign in by the hundred. */
+const PASSWORD_COST = { logN: 10, r: 8, p: 1 };
 
 /** Rates that no test meets by accident; `env` overrides. */
 const ENVIRONMENT = {
@@ -143,7 +147,7 @@ export async function startTestConfigManager(options: TestConfigManagerOptions =
   }
 }
 
-async function startOn({ url: databaseUrl, release }: Awaited<ReturnType<typeof usePostgres>>, { env = {}, routes = [], exchange = createInProcessExchange() }: TestConfigManagerOptions): Promise<TestConfigManager> {
+async function startOn({ url: databaseUrl, release }: Awaited<ReturnType<typeof usePostgres>>, { env = {}, routes = [], passwordCost = PASSWORD_COST, exchange = createInProcessExchange() }: TestConfigManagerOptions): Promise<TestConfigManager> {
   const loaded = loadConfigManagerConfig({ ...ENVIRONMENT, CARILLON_DATABASE_URL: databaseUrl, ...env });
   if (!loaded.ok) throw new Error(JSON.stringify(loaded.problems));
   const { config } = loaded;
@@ -160,7 +164,7 @@ async function startOn({ url: databaseUrl, release }: Awaited<ReturnType<typeof 
       context.add({ name: 'store', stop: () => store.close() });
       const feedBus = exchange.connect();
       context.add({ name: 'feed bus', stop: () => feedBus.close() });
-      started = { store, manager: await startConfigManager({ config, version: VERSION, store, feedBus, routes, now }, context) };
+      started = { store, manager: await startConfigManager({ passwordCost, config, version: VERSION, store, feedBus, routes, now }, context) };
     },
   });
   if (started === undefined) throw new Error('the config-manager did not start');
@@ -181,7 +185,7 @@ async function startOn({ url: databaseUrl, release }: Awaited<ReturnType<typeof 
     clock: { now, advance: (ms) => void (offsetMs += ms), stop: () => void (stoppedMs ??= Date.now()) },
     person: async (role, workspaceId = DEFAULT_WORKSPACE_ID) => {
       const username = `p${randomUUID().slice(0, 8)}`;
-      personHash ??= new Passwords().hash(PERSON_PASSWORD);
+      personHash ??= new Passwords(PASSWORD_COST).hash(PERSON_PASSWORD);
       const { id } = await store.users.create({ username, name: 'A person', administrator: false, passwordHash: await personHash });
       if (role !== undefined) await store.members.create({ workspaceId, userId: id, role });
       return enter(username, PERSON_PASSWORD);

@@ -9,7 +9,7 @@ import { Credentials } from './auth/credentials.ts';
 import { DenialLog } from './auth/denial-log.ts';
 import { LoginThrottle } from './auth/login-throttle.ts';
 import { Oidc, type OidcSettings } from './auth/oidc.ts';
-import { Passwords } from './auth/passwords.ts';
+import { Passwords, type HashCost } from './auth/passwords.ts';
 import { SignIn } from './auth/sign-in.ts';
 import { bootstrap } from './bootstrap.ts';
 import type { ConfigManagerConfig } from './config.ts';
@@ -41,6 +41,8 @@ export interface ConfigManagerOptions {
   readonly routes?: readonly Route[];
   /** Keeps the administrator's first password, when one had to be made, where its owner finds it. */
   readonly keepPassword?: (password: string) => Promise<void>;
+  /** What hashing a password costs; the default of `Passwords`. Tests, which sign in by the hundred, make it cheap. */
+  readonly passwordCost?: HashCost;
   /** Milliseconds since the epoch; of everything that expires or is slowed. */
   readonly now?: () => number;
 }
@@ -63,7 +65,7 @@ export async function startConfigManager(options: ConfigManagerOptions, context:
   const { config, store, feedBus } = options;
   const { log, health, metrics } = context;
   const now = options.now ?? Date.now;
-  const passwords = new Passwords();
+  const passwords = new Passwords(options.passwordCost);
   const { username, password } = config.first;
   const first = await bootstrap(store, { passwords, username, password, ...(options.keepPassword === undefined ? {} : { keep: options.keepPassword }) });
   if (first.created) log.info({ username }, 'the database was empty: made the workspace default and an administrator');

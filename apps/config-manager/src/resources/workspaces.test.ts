@@ -48,7 +48,7 @@ describe('making workspaces', () => {
     let parentId = await api.workspace('depth1');
     for (let depth = 2; depth <= 8; depth += 1) parentId = await api.workspace(`depth${depth}`, parentId);
 
-    (await api.administrator.post('/workspaces', { name: 'depth9', parentId })).refused('RESOURCE_INVALID');
+    expect((await api.administrator.post('/workspaces', { name: 'depth9', parentId })).refused('RESOURCE_INVALID').errors).toEqual([{ pointer: '', detail: 'workspaces are at most 8 deep' }]);
   });
 
   it.each([{ name: '../up' }, { name: '' }, { name: 'a/b' }, { name: 'ok', id: 'mine' }, { name: 'ok', path: 'x' }, { name: 'ok', anonymousKeyId: 'k' }, { name: 'ok', allowedOrigins: ['https://a.example/'] }, { name: 'ok', validation: 'maybe' }, {}])('refuses %j', async (body) => {
