@@ -87,16 +87,20 @@ describe('the feed', () => {
       }
     };
     const reading = read();
+    const write = async (at: number) => {
+      await (at % 2 === 0 ? one : two).change(async (tx) => {
+        const { id } = await makeKey(tx, workspaceId, { id: `k${at}` });
+        await tx.feed.put(keyEntry(workspaceId, id));
+        // One in ten thinks better of it after it has its position.
+        if (at % 10 === 9) throw new RangeError('not this one');
+      }).catch((error: unknown) => {
+        if (!(error instanceof RangeError)) throw error;
+      });
+    };
+    // More at a time than the two pools have connections, and few enough that none waits for one too long.
     await Promise.all(
-      Array.from({ length: 200 }, async (_, at) => {
-        await (at % 2 === 0 ? one : two).change(async (tx) => {
-          const { id } = await makeKey(tx, workspaceId, { id: `k${at}` });
-          await tx.feed.put(keyEntry(workspaceId, id));
-          // One in ten thinks better of it after it has its position.
-          if (at % 10 === 9) throw new RangeError('not this one');
-        }).catch((error: unknown) => {
-          if (!(error instanceof RangeError)) throw error;
-        });
+      Array.from({ length: 25 }, async (_, lane) => {
+        for (let at = lane; at < 200; at += 25) await write(at);
       }),
     ).finally(() => (writing = false));
     await reading;
