@@ -22,7 +22,7 @@ const layer = (name, may) => ({ sourceTag: `layer:${name}`, onlyDependOnLibsWith
 
 export default tseslint.config(
   { ignores: ['**/dist/**', '**/node_modules/**', '.nx/**', '.cache/**', '.carillon/**', 'coverage/**', 'libs/store/src/generated/**'] },
-  { files: ['**/*.ts'], extends: [tseslint.configs.recommendedTypeChecked], languageOptions: { parserOptions: { projectService: { allowDefaultProject: ['vitest.config.ts', 'tools/test-reporter.ts'] }, tsconfigRootDir: import.meta.dirname } } },
+  { files: ['**/*.ts'], extends: [tseslint.configs.recommendedTypeChecked], languageOptions: { parserOptions: { project: ['tsconfig.lint.json'], tsconfigRootDir: import.meta.dirname } } },
   {
     files: ['**/*.ts'],
     plugins: { '@nx': nx },

@@ -59,7 +59,7 @@ describe('with config-manager and its database dead', () => {
     if (hub === undefined || other === undefined) throw new Error('two hubs');
     const repeater = await startRepeater(hub.url, repeaterKey.accessKey, join(site.folder, 'repeater'));
     const statusOf = async (port: number, key: string): Promise<number> => (await fetch(`http://127.0.0.1:${port}/k/${key}/status`)).status;
-    await eventually(async () => expect(await statusOf(repeater.port, clients.accessKey)).toBe(200), { timeoutMs: 15_000, what: 'the repeater to have its copy' });
+    await eventually(async () => expect(await statusOf(repeater.port, clients.accessKey)).toBe(200), { what: 'the repeater to have its copy' });
 
     await site.killManager();
     await site.killPostgres();
@@ -80,7 +80,7 @@ describe('with config-manager and its database dead', () => {
     await eventually(async () => {
       await panel.send(ROOM, '{}');
       expect(heard).toBeGreaterThan(0);
-    }, { timeoutMs: 10_000, intervalMs: 50, what: 'an event from the repeater to the other hub' });
+    }, { intervalMs: 50, what: 'an event from the repeater to the other hub' });
     await Promise.all([panel.close(), listener.close()]);
 
     // What was in the copy alone is enough: NATS goes too, for a hub that is set to go on.
@@ -101,13 +101,14 @@ describe('with config-manager and its database dead', () => {
     const { id, accessKey } = await site.makeKey('messenger', { send: ['*'], receive: ['*'] });
     const [hub] = site.hubs;
     if (hub === undefined) throw new Error('a hub');
-    await eventually(async () => expect(await readFile(join(site.folder, hub.name, 'access', 'hub.json'), 'utf8')).toContain(id), { timeoutMs: 10_000, what: 'the copy on the disk' });
+    await eventually(async () => expect(await readFile(join(site.folder, hub.name, 'access', 'hub.json'), 'utf8')).toContain(id), { what: 'the copy on the disk' });
     await hub.kill();
     await site.killManager();
     await site.killPostgres();
     await site.nats.kill();
     await hub.startWith({ CARILLON_HUB_ACCESS_STALE_AFTER_MS: '0' }, '/livez');
-    const socket = await openSocket(hub.port);
+    // Alive comes before listening.
+    const socket = await eventually(() => openSocket(hub.port));
     socket.destroy();
     expect((await fetch(`http://127.0.0.1:${hub.port}/k/${accessKey}/status`)).status).toBe(200);
     expect((await fetch(`http://127.0.0.1:${hub.port}/status`)).status).toBe(401);

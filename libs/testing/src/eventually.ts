@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 
 export interface EventuallyOptions {
-  /** How long to go on trying; 10,000 by default. */
+  /** How long to go on trying; 30,000 by default, so that a busy machine is slow and not wrong. */
   readonly timeoutMs?: number;
   /** Pause between two tries; 20 by default. */
   readonly intervalMs?: number;
@@ -24,7 +24,7 @@ const TIMED_OUT = Symbol('timed out');
  * When the time is over it throws, naming `what`, with the last error as `cause`. A condition that hangs is given up as well.
  */
 export async function eventually<Value>(condition: Condition<Value>, options: EventuallyOptions = {}): Promise<Exclude<Value, NotYet>> {
-  const { timeoutMs = 10_000, intervalMs = 20, what = 'the condition' } = options;
+  const { timeoutMs = 30_000, intervalMs = 20, what = 'the condition' } = options;
   const deadline = performance.now() + timeoutMs;
   let last: unknown;
   for (;;) {

@@ -9,7 +9,8 @@ import { ownStoppable } from './owned-by-test.ts';
 import { startProcess, type OwnedProcess, type ProcessExit } from './owned-process.ts';
 import { repoRoot } from './repo-root.ts';
 
-const READY_TIMEOUT_MS = 20_000;
+// A start takes 1–3 s; a machine that has other things to do takes ten times that.
+const READY_TIMEOUT_MS = 90_000;
 const POLL_INTERVAL_MS = 25;
 const POLL_TIMEOUT_MS = 2_000;
 const STOP_TIMEOUT_MS = 15_000;
@@ -28,7 +29,7 @@ export interface SpawnServiceOptions {
   readonly env?: Readonly<Record<string, string | undefined>>;
   /** Ready when the output matches, or when this URL answers 200; without it as soon as the process runs. */
   readonly readyWhen?: RegExp | string;
-  /** 20,000 by default. */
+  /** 90,000 by default. */
   readonly readyTimeoutMs?: number;
 }
 

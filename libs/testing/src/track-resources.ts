@@ -9,7 +9,7 @@ const TRACKED = ['TCPSocketWrap', 'TCPServerWrap', 'TLSWrap', 'UDPWrap', 'PipeWr
  */
 export function trackResources(): (options?: { readonly timeoutMs?: number }) => Promise<void> {
   const before = count();
-  return async ({ timeoutMs = 2_000 } = {}) => {
+  return async ({ timeoutMs = 10_000 } = {}) => {
     await eventually(
       () => {
         const leaked = [...count()].flatMap(([kind, now]) => (now > (before.get(kind) ?? 0) ? [`${now - (before.get(kind) ?? 0)} × ${kind}`] : []));
