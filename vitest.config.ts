@@ -18,6 +18,7 @@ export default defineConfig({
       project('messenger', 'libs/messenger'),
       project('session', 'libs/session'),
       project('bus', 'libs/bus'),
+      project('log', 'libs/log'),
       project('runtime', 'libs/runtime'),
       project('testing', 'libs/testing'),
       project('access', 'libs/access'),

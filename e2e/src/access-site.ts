@@ -51,7 +51,7 @@ export class AccessSite {
   }
 
   hubEnv(name: string): Record<string, string> {
-    return { CARILLON_NATS_URL: this.nats.url, CARILLON_HUB_ACCESS: 'keys', CARILLON_DATA_DIR: join(this.folder, name), CARILLON_LOG_LEVEL: 'debug' };
+    return { CARILLON_NATS_URL: this.nats.url, CARILLON_HUB_ACCESS: 'keys', CARILLON_HUB_LOG: 'off', CARILLON_DATA_DIR: join(this.folder, name), CARILLON_LOG_LEVEL: 'debug' };
   }
 
   get manager(): SpawnedService {

@@ -66,6 +66,8 @@ export class HubProcess {
         CARILLON_HUB_ADMIN_LISTEN: `127.0.0.1:${this.adminPort}`,
         CARILLON_HUB_NAME: this.name,
         CARILLON_HUB_ACCESS: 'open',
+        // Tests of durable rooms say so.
+        CARILLON_HUB_LOG: 'off',
         CARILLON_LOG_LEVEL: 'warn',
         ...this.#env,
         ...more,

@@ -23,7 +23,7 @@ const EVENT = { 'affected-room': { roomID: 'A' } };
 async function ask(hub: TestHub, door: string, headers: Readonly<Record<string, string>> = {}): Promise<string> {
   const [method = '', path = ''] = door.split(' ');
   if (method === 'JOIN') return (await knock(hub, path, headers)).replace('joined', 'ok');
-  if (path.endsWith('/events') || path === '/access/feed') {
+  if (path === '/rooms/A/events' || path === '/access/feed') {
     const tail = await openTail(hub, path, headers);
     if (tail.response.status === 200) {
       tail.abort();
@@ -32,7 +32,7 @@ async function ask(hub: TestHub, door: string, headers: Readonly<Record<string, 
     await tail.ended;
     return (/"code":"([A-Z_]+)"/.exec(tail.text()) ?? [])[1] ?? '';
   }
-  const answer = await hub.call(method, path, { headers, ...(path === '/event' ? { body: EVENT } : {}) });
+  const answer = await hub.call(method, path, { headers, ...(path.startsWith('/event') ? { body: EVENT } : {}) });
   return answer.code ?? 'ok';
 }
 
@@ -41,7 +41,9 @@ const DOORS: readonly (readonly [door: string, kinds: readonly KeyKind[]])[] = [
   ['JOIN /connect/repeater', ['repeater']],
   ['JOIN /connect/hub', ['hub-link']],
   ['POST /event', ['messenger', 'service']],
+  ['POST /events', ['messenger', 'service']],
   ['GET /rooms/A/events', ['messenger', 'service']],
+  ['GET /rooms/A/history', ['messenger', 'service']],
   ['GET /access/feed', ['repeater']],
   ['GET /interconnect', ['hub-link']],
   ['GET /status', KINDS],
@@ -51,7 +53,7 @@ const DOORS: readonly (readonly [door: string, kinds: readonly KeyKind[]])[] = [
 
 describe('a hub that asks for keys', () => {
   it('opens each door to the kinds of keys that it is for', async () => {
-    const { feed, hub } = await startKeyed();
+    const { feed, hub } = await startKeyed({ CARILLON_HUB_LOG: 'on' });
     const keys = new Map(await Promise.all(KINDS.map(async (kind) => [kind, await feed.key(kind)] as const)));
     await feed.reached(hub);
     for (const [door, kinds] of DOORS) {
@@ -170,7 +172,7 @@ describe('without a key', () => {
   const PROXIED = [{ forwarded: 'for=1.2.3.4' }, { 'x-forwarded-for': '1.2.3.4' }, { 'x-real-ip': '1.2.3.4' }];
 
   it('loopback mode lets in who is on this machine and behind no proxy', async () => {
-    const { feed, hub } = await startKeyed({ CARILLON_HUB_ACCESS: 'loopback' });
+    const { feed, hub } = await startKeyed({ CARILLON_HUB_ACCESS: 'loopback', CARILLON_HUB_LOG: 'on' });
     const { bearer } = await feed.key('messenger');
     await feed.reached(hub);
     for (const [door] of DOORS) {

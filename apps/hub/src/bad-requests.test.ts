@@ -84,10 +84,10 @@ describe('an upgrade', () => {
     }
   });
 
-  it('that offers subprotocols gets carillon.2 as a hub and none as another kind', async () => {
-    for (const [path, protocol] of [['/connect/hub', 'carillon.2'], ['/connect/messenger', undefined]] as const) {
+  it('that offers subprotocols gets carillon.2 when it is among them', async () => {
+    for (const [path, offered, protocol] of [['/connect/hub', 'chat, carillon.2', 'carillon.2'], ['/connect/messenger', 'chat, carillon.2', 'carillon.2'], ['/connect/repeater', 'carillon.2', 'carillon.2'], ['/connect/messenger', 'chat', undefined]] as const) {
       const raw = await connectRaw(hub.port);
-      raw.socket.write(upgradeHead(path, { 'Sec-WebSocket-Protocol': 'chat, carillon.2' }));
+      raw.socket.write(upgradeHead(path, { 'Sec-WebSocket-Protocol': offered }));
       await eventually(() => raw.text().startsWith('HTTP/1.1 101'));
       expect(/sec-websocket-protocol: (.*)\r/i.exec(raw.text())?.[1]).toBe(protocol);
     }

@@ -107,6 +107,11 @@ export class Cluster implements ClusterDoor {
     }
   }
 
+  offer(event: OutboundEvent): void {
+    const outcome = this.#options.bus.publish(`${this.#offer}.1`, encodeEnvelope([frameOf(event)]));
+    if (outcome !== 'sent') this.#options.counts.drop(DROPS[outcome], 1);
+  }
+
   /** Hands what is pending to the bus now. */
   flush(): void {
     this.#scheduled = false;

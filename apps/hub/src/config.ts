@@ -26,6 +26,13 @@ const settings = {
     natsCredsFile: setting({ env: 'CARILLON_NATS_CREDS_FILE', schema: text({ max: 1_024 }).optional(), help: 'A NATS .creds file to log in with; a user and password, or a token, may stand in CARILLON_NATS_URL instead.' }),
     outboundMaxBytes: setting({ env: 'CARILLON_HUB_BUS_OUTBOUND_MAX_BYTES', schema: bytes({ min: 1_048_576 }), default: '64MiB', unit: 'bytes', help: 'What may wait for NATS to take it; more is dropped and counted.' }),
   },
+  log: {
+    store: setting({ env: 'CARILLON_HUB_LOG', schema: oneOf(['on', 'off'] as const), default: 'on', help: 'Whether this hub keeps durable rooms: in CARILLON_DATA_DIR, or in JetStream when CARILLON_NATS_URL is set (all hubs of a cluster alike). off: every room is live.' }),
+    defaultLane: setting({ env: 'CARILLON_HUB_DEFAULT_LANE', schema: oneOf(['durable', 'live'] as const), default: 'durable', help: 'The lane of rooms that no policy names.' }),
+    replicas: setting({ env: 'CARILLON_HUB_LOG_REPLICAS', schema: oneOf(['1', '3'] as const).optional(), help: 'JetStream servers that keep each event; unset: as the stream is, and a new one three times where there are so many servers.' }),
+    maxAgeMs: setting({ env: 'CARILLON_HUB_LOG_MAX_AGE_MS', schema: durationMs({ min: 0 }), default: '604800000', unit: 'ms', help: 'How long events of rooms that no policy names are kept; a week by default, 0: for ever.' }),
+    sweepIntervalMs: setting({ env: 'CARILLON_HUB_LOG_SWEEP_INTERVAL_MS', schema: durationMs({ min: 100 }), default: '60000', unit: 'ms', help: 'How often what is past retention is deleted.' }),
+  },
   limits: {
     frameMaxBytes: setting({ env: 'CARILLON_HUB_FRAME_MAX_BYTES', schema: bytes({ min: 1_024, max: 67_108_864 }), default: `${DEFAULT_LIMITS.frameMaxBytes}`, unit: 'bytes', help: 'The largest frame or request body.' }),
     roomMaxBytes: setting({ env: 'CARILLON_HUB_ROOM_MAX_BYTES', schema: bytes({ min: 16, max: 512 }), default: `${DEFAULT_LIMITS.roomMaxBytes}`, unit: 'bytes', help: 'The longest room name or pattern.' }),

@@ -16,6 +16,8 @@ export class HubCounts {
   readonly closed = new Tally();
   /** Events that did not fit their definition, by what became of them. */
   readonly unfit: Record<'warn' | 'reject', number> = { warn: 0, reject: 0 };
+  /** Events of this hub that the log has stored. */
+  stored = 0;
   /** Messages sent to other hubs of the cluster. */
   clusterMessages = 0;
   /** Records of the access feed that could not be read. */

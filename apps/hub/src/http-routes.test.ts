@@ -78,14 +78,14 @@ describe('the small calls', () => {
 });
 
 describe('what is not there', () => {
-  it.each(['/', '/events', '/event/', '/status/x', '//status', '/STATUS', '/rooms', '/rooms//events', '/rooms/A/B/events', '/connect', '/connect/', '/log-level/', '/..%2fstatus', '/favicon.ico', `/${'x'.repeat(8_000)}`])('%s is 404 ROUTE_NOT_FOUND', async (path) => {
+  it.each(['/', '/events/', '/event/', '/status/x', '//status', '/STATUS', '/rooms', '/rooms//events', '/rooms/A/B/events', '/connect', '/connect/', '/log-level/', '/..%2fstatus', '/favicon.ico', `/${'x'.repeat(8_000)}`])('%s is 404 ROUTE_NOT_FOUND', async (path) => {
     const hub = await startTestHub();
     expect(await hub.call('GET', path)).toMatchObject({ status: 404, code: 'ROUTE_NOT_FOUND' });
   });
 
   it.each([
     ['GET', '/event', 'POST'], ['PUT', '/event', 'POST'], ['POST', '/status', 'GET'], ['DELETE', '/health', 'GET'], ['HEAD', '/status', 'GET'], ['POST', '/log-level', 'GET'], ['GET', '/log-level/info', 'PUT'],
-    ['GET', '/interconnect/x', 'POST, DELETE'], ['PATCH', '/interconnect', 'GET'], ['POST', '/rooms/A/events', 'GET'], ['OPTIONS', '/event', 'POST'], ['POST', '/connect/messenger', 'GET'],
+    ['GET', '/interconnect/x', 'POST, DELETE'], ['PATCH', '/interconnect', 'GET'], ['POST', '/rooms/A/events', 'GET'], ['GET', '/events', 'POST'], ['POST', '/rooms/A/history', 'GET'], ['OPTIONS', '/event', 'POST'], ['POST', '/connect/messenger', 'GET'],
   ])('%s %s is 405 with Allow: %s', async (method, path, allow) => {
     const hub = await startTestHub();
     const answer = await hub.call(method, path);

@@ -7,9 +7,14 @@ import { CarillonError, encodeFrame, ERRORS, patternFault, roomFault, type Error
 import type { AccessRelay } from './access-relay.ts';
 import type { Admission, ReadRequest } from './admission.ts';
 import type { HubCounts } from './counts.ts';
+import { logErrorCode } from './durable-lane.ts';
 import type { Caller } from './holders.ts';
+import { HISTORY_QUERY, readHistory } from './http-history.ts';
+import { publishBody } from './http-publish.ts';
+import { readQuery } from './http-query.ts';
 import { readLinkRequest } from './link-request.ts';
 import type { HubStatus } from './status.ts';
+import { findTailStart } from './tail-start.ts';
 import type { Workspace } from './workspace.ts';
 import type { Workspaces } from './workspaces.ts';
 
@@ -39,6 +44,8 @@ interface Request {
   readonly res: ServerResponse;
   /** Percent-decoded pieces of the path that the route left open. */
   readonly args: readonly string[];
+  /** Behind the question mark, as it came. */
+  readonly query: string;
 }
 
 /** A request of somebody who was let in. */
@@ -68,7 +75,9 @@ const LINKS = ['hub-link'] as const;
 
 const ROUTES: readonly (PublicRoute | KeyedRoute)[] = [
   { path: /^\/event$/, kinds: SENDERS, methods: { POST: postEvent } },
+  { path: /^\/events$/, kinds: SENDERS, methods: { POST: postEvents } },
   { path: /^\/rooms\/([^/]+)\/events$/, kinds: SENDERS, methods: { GET: getRoomEvents } },
+  { path: /^\/rooms\/([^/]+)\/history$/, kinds: SENDERS, methods: { GET: getRoomHistory } },
   { path: /^\/access\/feed$/, kinds: ['repeater'], methods: { GET: getAccessFeed } },
   { path: /^\/interconnect$/, kinds: LINKS, methods: { GET: (_options, { res, workspace }) => sendJson(res, { links: workspace().links.list() }) } },
   { path: /^\/interconnect\/(.+)$/, kinds: LINKS, methods: { POST: postInterconnect, DELETE: deleteInterconnect } },
@@ -83,22 +92,20 @@ const ROUTES: readonly (PublicRoute | KeyedRoute)[] = [
 export async function answerHttp(options: HttpOptions, req: IncomingMessage, res: ServerResponse): Promise<void> {
   const read = options.admission.read(req);
   // A key that cannot be read leaves the address as it came: what is public is answered all the same.
-  const path = (read.ok ? read.url : (req.url ?? '/')).split('?', 1)[0] as string;
+  const url = read.ok ? read.url : (req.url ?? '/');
+  const path = url.split('?', 1)[0] as string;
   try {
     const route = ROUTES.find((each) => each.path.test(path));
     if (route === undefined) {
       if (!options.admission.isPageAllowed(req.headers)) refuse(options, res, { code: 'ORIGIN_REFUSED' });
       else if (options.pages?.(req, res, path) !== true) refuse(options, res, { code: read.ok ? 'ROUTE_NOT_FOUND' : read.code });
     } else {
-      await answerRoute(options, route, { req, res, path, read });
+      await answerRoute(options, route, { req, res, path, query: url.slice(path.length + 1), read });
     }
   } catch (error) {
-    if (error instanceof CarillonError) {
-      refuse(options, res, { code: error.code, detail: error.detail });
-      return;
-    }
-    options.log.error({ error, path: read.ok ? path.slice(0, 128) : '' }, 'request failed');
-    refuse(options, res, { code: 'INTERNAL' });
+    const { code, detail } = error instanceof CarillonError ? error : { code: logErrorCode(error), detail: undefined };
+    if (code === 'INTERNAL') options.log.error({ error, path: read.ok ? path.slice(0, 128) : '' }, 'request failed');
+    refuse(options, res, { code, detail });
   }
 }
 
@@ -106,10 +113,11 @@ interface Matched {
   readonly req: IncomingMessage;
   readonly res: ServerResponse;
   readonly path: string;
+  readonly query: string;
   readonly read: ReadRequest;
 }
 
-async function answerRoute(options: HttpOptions, route: PublicRoute | KeyedRoute, { req, res, path, read }: Matched): Promise<void> {
+async function answerRoute(options: HttpOptions, route: PublicRoute | KeyedRoute, { req, res, path, query, read }: Matched): Promise<void> {
   if (!Object.hasOwn(route.methods, req.method ?? '')) {
     res.setHeader('allow', Object.keys(route.methods).join(', '));
     refuse(options, res, { code: 'METHOD_NOT_ALLOWED' });
@@ -125,7 +133,7 @@ async function answerRoute(options: HttpOptions, route: PublicRoute | KeyedRoute
     refuse(options, res, { code: 'REQUEST_MALFORMED', detail: 'the path is not percent-encoded UTF-8' });
     return;
   }
-  const request: Request = { req, res, args: args as string[] };
+  const request: Request = { req, res, args: args as string[], query };
   if (route.kinds === undefined || caller.caller === undefined) await (route as PublicRoute).methods[req.method ?? '']?.(options, request);
   else await route.methods[req.method ?? '']?.(options, { ...request, caller: caller.caller, workspace: workspaceOf(options, caller.caller) });
 }
@@ -149,9 +157,12 @@ function decodePiece(piece: string): string | undefined {
   }
 }
 
-function sendJson(res: ServerResponse, value: unknown, status = 200): void {
-  const body = JSON.stringify(value);
-  res.writeHead(status, { 'content-type': 'application/json', 'content-length': Buffer.byteLength(body), 'cache-control': 'no-store' });
+function sendJson(res: ServerResponse, value: unknown): void {
+  send(res, JSON.stringify(value), 'application/json');
+}
+
+function send(res: ServerResponse, body: string, contentType: string): void {
+  res.writeHead(200, { 'content-type': contentType, 'content-length': Buffer.byteLength(body), 'cache-control': 'no-store' });
   res.end(body);
 }
 
@@ -168,7 +179,7 @@ function refuse({ counts }: HttpOptions, res: ServerResponse, { code, detail, er
   const { http, retryable }: { readonly http: number; readonly retryable: boolean } = ERRORS[code];
   // RFC 9110 §11.6.1: who is to show credentials is told which.
   if (http === 401) res.setHeader('www-authenticate', 'Bearer');
-  if (retryable && (http === 429 || code === 'ACCESS_STALE')) res.setHeader('retry-after', code === 'ACCESS_STALE' ? 1 + Math.floor(Math.random() * STALE_RETRY_MAX_S) : RATE_RETRY_S);
+  if (retryable && http !== 500) res.setHeader('retry-after', code === 'ACCESS_STALE' ? 1 + Math.floor(Math.random() * STALE_RETRY_MAX_S) : RATE_RETRY_S);
   sendRefusal(res, code, { ...(detail === undefined || detail === '' ? {} : { detail }), ...(errors.length === 0 ? {} : { errors }) });
 }
 
@@ -222,15 +233,65 @@ async function postEvent(options: HttpOptions, call: Call): Promise<void> {
   res.end('Processing event');
 }
 
-function getRoomEvents(options: HttpOptions, { res, args: [pattern = ''], caller, workspace }: Call): void {
-  const fault = patternFault(pattern, options.limits.roomMaxBytes);
-  const busy = busyCode(options);
-  if (busy !== undefined) refuse(options, res, { code: busy });
-  else if (fault !== undefined) refuse(options, res, { code: 'PATTERN_INVALID', detail: fault });
-  else {
-    const refused = workspace().tails.open({ pattern, caller, response: res });
-    if (refused !== undefined) refuse(options, res, { code: refused });
+async function postEvents(options: HttpOptions, call: Call): Promise<void> {
+  const { req, res, caller, workspace } = call;
+  const { admission, counts, limits } = options;
+  const room = queryOf(call, ['room']).get('room');
+  const body = await readBody(options, call);
+  if (body === undefined) return;
+  const reply = await publishBody({ headers: req.headers, room, body }, { caller, workspace, counts, limits, recheck: () => admission.recheck(caller) });
+  switch (reply.kind) {
+    case 'refused':
+      return refuse(options, res, reply.refusal);
+    case 'stored':
+      return sendJson(res, reply.event);
+    case 'batch':
+      // In the head: whoever has sent thousands need not look at each line.
+      res.setHeader('carillon-failed', reply.failed);
+      return send(res, reply.lines, 'application/x-ndjson');
+    default:
+      return reply satisfies never;
   }
+}
+
+async function getRoomEvents(options: HttpOptions, call: Call): Promise<void> {
+  const { req, res, args: [pattern = ''], caller, workspace } = call;
+  requireReadable(options, pattern);
+  const asked = { since: queryOf(call, ['since']).get('since'), lastEventId: req.headers['last-event-id']?.toString() };
+  const { durable, turns } = workspace();
+  const start = await findTailStart(asked, { pattern, principal: caller.principal, durable, turns });
+  // Nobody would hear that it is closed.
+  if (res.destroyed) return;
+  const ended = options.admission.recheck(caller) ?? busyCode(options);
+  if (ended !== undefined) return refuse(options, res, { code: ended });
+  if (!start.ok) return refuse(options, res, start);
+  const refused = workspace().tails.open({ pattern, caller, response: res, from: start.from });
+  if (refused !== undefined) refuse(options, res, { code: refused });
+}
+
+async function getRoomHistory(options: HttpOptions, call: Call): Promise<void> {
+  const { res, args: [pattern = ''], caller, workspace } = call;
+  requireReadable(options, pattern);
+  const { durable, turns } = workspace();
+  const reply = await readHistory(queryOf(call, HISTORY_QUERY), { pattern, principal: caller.principal, durable, turns });
+  const ended = options.admission.recheck(caller);
+  if (ended !== undefined) refuse(options, res, { code: ended });
+  else if (reply.ok) send(res, reply.json, 'application/json');
+  else refuse(options, res, reply);
+}
+
+/** Throws what keeps everybody from reading a pattern now. */
+function requireReadable(options: HttpOptions, pattern: string): void {
+  const busy = busyCode(options);
+  if (busy !== undefined) throw new CarillonError(busy);
+  const fault = patternFault(pattern, options.limits.roomMaxBytes);
+  if (fault !== undefined) throw new CarillonError('PATTERN_INVALID', fault);
+}
+
+function queryOf({ query }: Call, names: readonly string[]): ReadonlyMap<string, string> {
+  const read = readQuery(query, names);
+  if (read.ok) return read.values;
+  throw new CarillonError(read.code, read.detail);
 }
 
 function getAccessFeed(options: HttpOptions, { res, caller }: Call): void {

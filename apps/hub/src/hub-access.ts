@@ -115,8 +115,10 @@ export class HubAccess {
           workspaces.known(change.workspaceId)?.intake.refresh();
           this.#endFormerAnonymous(change.workspaceId);
           return;
-        case 'event-definition':
         case 'room':
+          workspaces.known(change.workspaceId)?.router.invalidate();
+          return;
+        case 'event-definition':
         case 'device':
           return; // looked up when an event needs it
         default:

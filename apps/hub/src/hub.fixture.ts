@@ -5,11 +5,13 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 
 import type { Bus } from '@carillon/bus';
+import type { EventLog } from '@carillon/log';
 import { detachedHost, runProcess, type RunningProcess } from '@carillon/runtime';
 import { eventually } from '@carillon/testing';
 import { WebSocket, type ClientOptions } from 'ws';
 
 import { loadHubConfig } from './config.ts';
+import { openHubLog } from './hub-log.ts';
 import { startHub } from './hub.ts';
 import type { PeerKind } from './peers.ts';
 import type { HubStatus } from './status.ts';
@@ -71,6 +73,8 @@ export interface Answer {
 /** Small bounds and quick retries, and no keys asked for; `env` overrides. */
 const ENVIRONMENT = {
   CARILLON_HUB_ACCESS: 'open',
+  // Tests that want durable rooms say so with `log`.
+  CARILLON_HUB_LOG: 'off',
   CARILLON_HUB_ADMIN_LISTEN: '127.0.0.1:0',
   CARILLON_LOG_LEVEL: 'debug',
   CARILLON_DRAIN_TIMEOUT_MS: '5000',
@@ -85,12 +89,18 @@ export interface TestHubOptions {
   readonly bus?: Bus;
   readonly feedBus?: Bus;
   readonly port?: number;
+  /** Keeps durable rooms; by its default lane every room is one. */
+  readonly log?: boolean;
+  /** Puts something between the hub and its log, e.g. one that fails. */
+  readonly wrapLog?: (log: EventLog) => EventLog;
+  /** Of a hub that was there before; by default one that goes after the test. */
+  readonly dataDir?: string;
 }
 
-export async function startTestHub({ env = {}, bus, feedBus, port = 0 }: TestHubOptions = {}): Promise<TestHub> {
-  const dataDir = await mkdtemp(join(tmpdir(), 'carillon-hub-'));
-  onClose(() => rm(dataDir, { recursive: true, force: true }));
-  const loaded = loadHubConfig({ ...ENVIRONMENT, CARILLON_DATA_DIR: dataDir, CARILLON_HUB_LISTEN: `127.0.0.1:${port}`, ...env });
+export async function startTestHub({ env = {}, bus, feedBus, port = 0, log = false, wrapLog = (each) => each, dataDir: kept }: TestHubOptions = {}): Promise<TestHub> {
+  const dataDir = kept ?? await mkdtemp(join(tmpdir(), 'carillon-hub-'));
+  if (kept === undefined) onClose(() => rm(dataDir, { recursive: true, force: true }));
+  const loaded = loadHubConfig({ ...ENVIRONMENT, ...(log ? { CARILLON_HUB_LOG: 'on' } : {}), CARILLON_DATA_DIR: dataDir, CARILLON_HUB_LISTEN: `127.0.0.1:${port}`, ...env });
   if (!loaded.ok) throw new Error(JSON.stringify(loaded.problems));
   const { config } = loaded;
   const logs: string[] = [];
@@ -100,7 +110,8 @@ export async function startTestHub({ env = {}, bus, feedBus, port = 0 }: TestHub
     name: 'hub', version: VERSION, adminListen: config.common.adminListen, logLevel: config.common.logLevel, drainTimeoutMs: config.common.drainTimeoutMs,
     host: detachedHost({ write: (line) => logs.push(line) }),
     start: async (context) => {
-      started = await startHub({ config, version: VERSION, ...(bus === undefined ? {} : { bus }), ...(feedBus === undefined ? {} : { feedBus }) }, context);
+      const eventLog = await openHubLog(config, { name: 'hub', log: context.log });
+      started = await startHub({ config, version: VERSION, ...(eventLog === undefined ? {} : { eventLog: wrapLog(eventLog) }), ...(bus === undefined ? {} : { bus }), ...(feedBus === undefined ? {} : { feedBus }) }, context);
     },
   });
   if (started === undefined) throw new Error('the hub did not start');

@@ -3,6 +3,7 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 import { hostname } from 'node:os';
 
 import type { Bus } from '@carillon/bus';
+import type { EventLog } from '@carillon/log';
 import { BodyReader, formatAddress, isLoopback, listen, type ListenAddress, type ProcessContext } from '@carillon/runtime';
 import { DEFAULT_WORKSPACE_ID } from '@carillon/schemas';
 import { BatchWriter, Door, Heartbeat, LaneGroup } from '@carillon/session';
@@ -13,8 +14,11 @@ import { takesLargestFrame } from './cluster.ts';
 import type { HubConfig } from './config.ts';
 import { HubCounts } from './counts.ts';
 import { HubAccess } from './hub-access.ts';
+import { serveLog, type ServedLog } from './hub-log.ts';
 import { createHubServer } from './hub-server.ts';
+import { followRetention } from './log-retention.ts';
 import { observeHub } from './metrics.ts';
+import { PageTurns } from './page-turns.ts';
 import { hubStatus } from './status.ts';
 import { createWorkspace } from './workspace.ts';
 import { Workspaces } from './workspaces.ts';
@@ -30,6 +34,8 @@ export interface HubOptions {
    * Without either the hub knows what is on its disk. The hub closes it.
    */
   readonly feedBus?: Bus;
+  /** Where durable rooms are kept; without it every room is live. The hub closes it. */
+  readonly eventLog?: EventLog;
   /** Answers for paths that are not the hub's own; false when it does not know one either. */
   readonly pages?: (req: IncomingMessage, res: ServerResponse, path: string) => boolean;
 }
@@ -42,22 +48,32 @@ export interface Hub {
 /** Bodies that are arriving may hold this together; a sender beyond it is asked to come back. */
 const BODIES_TOTAL_MAX_BYTES = 67_108_864;
 
+/** How often a session hears how far it is in the log: what it has to be sent again after a reconnect is at most of so long. */
+const MARK_INTERVAL_MS = 2_000;
+
 export async function startHub(options: HubOptions, context: ProcessContext): Promise<Hub> {
   const { config, bus } = options;
   const { log, signal } = context;
-  const parts = assembleHub(options, { log, isDraining: () => signal.aborted });
+  const eventLog = options.eventLog === undefined ? undefined : await serveLog(options.eventLog, { sweepIntervalMs: config.log.sweepIntervalMs, context });
+  const parts = assembleHub(options, { log, isDraining: () => signal.aborted, eventLog });
   const { hubId, access, workspaces, heartbeat, server, limits } = parts;
 
-  observeHub(context.metrics, { ...parts, isClusterConnected: bus === undefined ? undefined : () => bus.state === 'connected' });
+  observeHub(context.metrics, { ...parts, isLogOpen: eventLog === undefined ? undefined : () => eventLog.log.state === 'open', isClusterConnected: bus === undefined ? undefined : () => bus.state === 'connected' });
   if (bus !== undefined) watchBus(bus, { limits: limits.links, context });
   access.addCheck(context.health);
   const beacon = bus === undefined ? undefined : startClaimBeacon({ bus, hubId, claims: () => claimsOf(workspaces) });
   const buses = new Set([bus, options.feedBus].filter((each) => each !== undefined));
-  context.add({ name: 'hub', drain: () => drainHub(parts, config), stop: () => stopHub(parts, { buses, beacon }) });
+  context.add({ name: 'hub', drain: () => drainHub(parts, config), stop: () => stopHub(parts, { buses, beacon, eventLog }) });
 
+  eventLog?.onNewEpoch(() => endSessions(parts, config));
   await access.start(workspaces);
+  if (eventLog !== undefined) followRetention({ log: eventLog.log, copy: access.copy, maxAgeMs: config.log.maxAgeMs }).of(DEFAULT_WORKSPACE_ID);
   const address = await listen(server, config.listen);
   heartbeat.start();
+  const marks = setInterval(() => {
+    for (const { peers } of workspaces.all()) peers.mark();
+  }, MARK_INTERVAL_MS).unref();
+  context.add({ name: 'marks', stop: async () => clearInterval(marks) });
   const { links } = workspaces.of(DEFAULT_WORKSPACE_ID);
   for (const link of config.links) links.keep(link, { caller: access.admission.own('hub-link'), accessKey: config.access.linkKey });
   log.info({ address: formatAddress(address), hub: hubId, called: parts.name, cluster: parts.clusterState(), access: config.access.mode }, 'hub listens');
@@ -67,7 +83,7 @@ export async function startHub(options: HubOptions, context: ProcessContext): Pr
 
 type Parts = ReturnType<typeof assembleHub>;
 
-function assembleHub({ config, version, bus, feedBus, pages }: HubOptions, { log, isDraining }: { readonly log: ProcessContext['log']; readonly isDraining: () => boolean }) {
+function assembleHub({ config, version, bus, feedBus, pages }: HubOptions, { log, isDraining, eventLog }: { readonly log: ProcessContext['log']; readonly isDraining: () => boolean; readonly eventLog: ServedLog | undefined }) {
   const limits: WireLimits = { ...DEFAULT_LIMITS, ...config.limits };
   // Between hubs a frame carries its id: the largest that a peer may send must still pass.
   const linkLimits: WireLimits = { ...limits, frameMaxBytes: limits.frameMaxBytes + limits.tagLineMaxBytes };
@@ -85,10 +101,11 @@ function assembleHub({ config, version, bus, feedBus, pages }: HubOptions, { log
 
   const doorOptions = { limits, laneMaxBytes, group, ticks: heartbeat.ticks };
   const linkDoorOptions = { ...doorOptions, limits: linkLimits };
+  const turns = new PageTurns();
   const workspaces: Workspaces = new Workspaces({
     now: () => performance.now(),
     make: (id) => createWorkspace(id, {
-      hubId, copy, holders, counts, writer, group, heartbeat, bus, log, limits, linkLimits, laneMaxBytes, nextId, inRoom: config.roomSystem !== undefined,
+      hubId, copy, holders, counts, writer, group, heartbeat, bus, eventLog, turns, defaultLane: config.log.defaultLane, heartbeatMs: config.timing.pingIntervalMs, log, limits, linkLimits, laneMaxBytes, nextId, inRoom: config.roomSystem !== undefined,
       links: {
         door: linkDoorOptions, max: linksMax, total: () => workspaces.total(({ links }) => links.size), handshakeTimeoutMs,
         retry: { firstMs: linkRetryFirstMs, capMs: linkRetryCapMs }, recheck: (caller) => admission.recheck(caller),
@@ -109,7 +126,15 @@ function assembleHub({ config, version, bus, feedBus, pages }: HubOptions, { log
     },
     upgrade: { hubId, doors: { messenger: door, repeater: door, hub: new Door(linkDoorOptions) }, workspaces, admission, counts, isDraining, isFull },
   });
-  return { hubId, name, counts, group, writer, heartbeat, access, workspaces, server, requests, clusterState, limits: { peers: limits, links: linkLimits } };
+  return { hubId, name, counts, group, writer, heartbeat, access, turns, workspaces, server, requests, clusterState, limits: { peers: limits, links: linkLimits } };
+}
+
+/** The log was made anew: whoever reads it by position comes back and is told so. */
+function endSessions({ workspaces }: Parts, { timing }: HubConfig): void {
+  for (const { peers, tails } of workspaces.all()) {
+    tails.drain(() => Math.random() * timing.comeBackMaxMs);
+    for (const connection of peers.connections()) if (connection.version === 2) connection.refuse('DRAINING', Math.random() * timing.comeBackMaxMs);
+  }
 }
 
 function* claimsOf(workspaces: Workspaces) {
@@ -141,7 +166,7 @@ async function drainHub({ server, requests, writer, workspaces, access }: Parts,
   for (const { cluster } of workspaces.all()) cluster?.flush();
 }
 
-async function stopHub({ heartbeat, workspaces, server, access }: Parts, { buses, beacon }: { readonly buses: ReadonlySet<Bus>; readonly beacon: { stop(): void } | undefined }): Promise<void> {
+async function stopHub({ heartbeat, workspaces, server, access }: Parts, { buses, beacon, eventLog }: { readonly buses: ReadonlySet<Bus>; readonly beacon: { stop(): void } | undefined; readonly eventLog: ServedLog | undefined }): Promise<void> {
   heartbeat.stop();
   beacon?.stop();
   await Promise.all([...workspaces.all()].map(({ links }) => links.close()));
@@ -149,5 +174,6 @@ async function stopHub({ heartbeat, workspaces, server, access }: Parts, { buses
   server.closeAllConnections();
   server.close();
   await access.stop();
+  await eventLog?.stop();
   await Promise.all([...buses].map((bus) => bus.close()));
 }

@@ -1,20 +1,29 @@
 import type { ServerResponse } from 'node:http';
 
 import type { Principal } from '@carillon/access';
+import type { Logger } from '@carillon/runtime';
 import { LiveTail, type Lane, type LaneCut, type LaneGroup, type Subscriptions } from '@carillon/session';
 import { ERRORS, type DropReason, type ErrorCode } from '@carillon/wire';
 
 import type { HubCounts } from './counts.ts';
+import type { DurableLane } from './durable-lane.ts';
 import type { Caller, Holders } from './holders.ts';
+import { LogFollower, PLACES_ONLY_SSE, type FollowStart } from './log-follower.ts';
+import type { PageTurns } from './page-turns.ts';
 import type { Router } from './router.ts';
 
 /** How often an idle tail shows that it lives; proxies close what is silent for a minute. */
 const KEEP_ALIVE_MS = 15_000;
 /** What a tail that was ended has not taken by then it never will. */
 const END_GRACE_MS = 2_000;
+/** Where there is a log a tail that was cut comes back for the rest: soon, and not all at once. */
+const CUT_RETRY_MIN_MS = 500;
+const CUT_RETRY_MAX_MS = 2_500;
 
 export interface LiveTailsOptions {
   readonly subscriptions: Subscriptions;
+  /** Who gets what of durable rooms, where there is a log. */
+  readonly durable: { readonly lane: DurableLane; readonly subscriptions: Subscriptions } | undefined;
   readonly router: Router;
   readonly counts: HubCounts;
   readonly holders: Holders;
@@ -22,6 +31,10 @@ export interface LiveTailsOptions {
   readonly principals: Map<Lane, Principal>;
   readonly group: LaneGroup;
   readonly laneMaxBytes: number;
+  readonly turns: PageTurns;
+  /** Writes what waits in batches. */
+  readonly flush: () => void;
+  readonly log: Logger;
 }
 
 export interface TailRequest {
@@ -29,6 +42,8 @@ export interface TailRequest {
   readonly pattern: string;
   readonly caller: Caller;
   readonly response: ServerResponse;
+  /** Where it begins in durable rooms; default: with what comes from now on. */
+  readonly from?: FollowStart;
 }
 
 /** The live tails of a workspace: subscribers over HTTP. */
@@ -49,8 +64,8 @@ export class LiveTails {
    * Streams a room or pattern until the response closes, or answers why not.
    * Codes: RECEIVE_DENIED, CONNECTION_LIMIT_REACHED, ROOM_LIMIT_REACHED.
    */
-  open({ pattern, caller, response }: TailRequest): ErrorCode | undefined {
-    const { subscriptions, router, counts, holders, principals, group, laneMaxBytes } = this.#options;
+  open({ pattern, caller, response, from = 'now' }: TailRequest): ErrorCode | undefined {
+    const { subscriptions, durable, counts, holders, principals, group, laneMaxBytes, turns, flush, log } = this.#options;
     const { principal } = caller;
     const refusal = admitTail(principal, pattern);
     if (refusal !== undefined) return refusal;
@@ -58,28 +73,33 @@ export class LiveTails {
     const tail = new LiveTail(response, {
       group,
       laneMaxBytes,
+      ...(durable === undefined ? {} : { codec: PLACES_ONLY_SSE, retryMs: () => CUT_RETRY_MIN_MS + Math.random() * (CUT_RETRY_MAX_MS - CUT_RETRY_MIN_MS) }),
       closed: (droppedEvents, cut) => {
         this.#forget(tail);
         release();
         subscriptions.remove(pattern, tail.lane);
+        follower?.end();
         principal.meter.unsubscribe(1);
         principal.meter.disconnect();
         counts.closed.add(ended ?? cut ?? 'tail-closed');
         counts.drop(dropReason(cut), droppedEvents);
       },
     });
+    const follower = durable === undefined ? undefined : new LogFollower({ pattern, lane: tail.lane, principal, durable: durable.lane, subscriptions: durable.subscriptions, turns, flush, log });
     const release = holders.hold({
       caller,
       end: (code, retryAfterMs) => {
         ended = code;
+        follower?.end();
         counts.drop('peer-gone', tail.lane.close());
         endResponse(response, code, retryAfterMs);
       },
     });
     this.#tails.add(tail);
     principals.set(tail.lane, principal);
-    router.tails = this.#tails.size;
+    this.#show();
     subscriptions.add(pattern, tail.lane);
+    follower?.start(from);
     this.#timer ??= setInterval(() => this.#look(), KEEP_ALIVE_MS).unref();
     return undefined;
   }
@@ -87,16 +107,24 @@ export class LiveTails {
   /** Ends every tail with a hint when to come back. */
   drain(comeBackMs: () => number): void {
     clearInterval(this.#timer);
+    this.#timer = undefined;
     for (const tail of this.#tails) tail.drain(comeBackMs());
   }
 
   #forget(tail: LiveTail): void {
     this.#tails.delete(tail);
     this.#options.principals.delete(tail.lane);
-    this.#options.router.tails = this.#tails.size;
+    this.#show();
     if (this.#tails.size > 0) return;
     clearInterval(this.#timer);
     this.#timer = undefined;
+  }
+
+  /** Ids and places are made while somebody is shown them. */
+  #show(): void {
+    const { router, durable } = this.#options;
+    router.tails = this.#tails.size;
+    if (durable !== undefined) durable.lane.showsPlaces = this.#tails.size > 0;
   }
 
   /** A tail that took nothing since the last look does not read. */

@@ -2,6 +2,7 @@ import { exitWithConfigProblems, runProcess } from '@carillon/runtime';
 
 import { openClusterBus } from './cluster-bus.ts';
 import { loadHubConfig } from './config.ts';
+import { openHubLog } from './hub-log.ts';
 import { startHub } from './hub.ts';
 import { VERSION } from './version.ts';
 
@@ -17,6 +18,7 @@ await runProcess({
   drainTimeoutMs: config.common.drainTimeoutMs,
   start: async (context) => {
     const bus = openClusterBus(config, { name: 'carillon-hub', log: context.log });
-    await startHub({ config, version: VERSION, ...(bus === undefined ? {} : { bus, feedBus: bus }) }, context);
+    const eventLog = await openHubLog(config, { name: 'carillon-hub', log: context.log });
+    await startHub({ config, version: VERSION, ...(eventLog === undefined ? {} : { eventLog }), ...(bus === undefined ? {} : { bus, feedBus: bus }) }, context);
   },
 });

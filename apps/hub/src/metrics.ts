@@ -3,6 +3,7 @@ import type { BatchWriter, LaneGroup } from '@carillon/session';
 
 import type { HubCounts } from './counts.ts';
 import type { HubAccess } from './hub-access.ts';
+import type { PageTurns } from './page-turns.ts';
 import type { Workspaces } from './workspaces.ts';
 
 /** Everything a hub's /metrics shows besides what every process does. */
@@ -22,6 +23,9 @@ export const hubMetricDefinitions = {
   clusterUp: { name: 'carillon_hub_cluster_connected', kind: 'gauge', help: '1 while the hub is connected to the NATS of its cluster; absent when it stands alone.' },
   clusterMessages: { name: 'carillon_hub_cluster_messages_sent_total', kind: 'counter', help: 'NATS messages sent to other hubs; each holds the events of one room and turn.' },
   clusterSubscriptions: { name: 'carillon_hub_cluster_subscriptions', kind: 'gauge', help: 'NATS subscriptions: the rooms somebody on this hub wants.' },
+  stored: { name: 'carillon_hub_events_stored_total', kind: 'counter', help: 'Events of this hub that the log has stored.' },
+  logOpen: { name: 'carillon_hub_log_open', kind: 'gauge', help: '1 while the event log can be reached; absent when this hub keeps none.' },
+  catchUpsWaiting: { name: 'carillon_hub_catch_ups_waiting', kind: 'gauge', help: 'Readers of the log that wait for their turn to read a page.' },
   workspaces: { name: 'carillon_hub_workspaces', kind: 'gauge', help: 'Workspaces that somebody uses at this hub.' },
   accessStale: { name: 'carillon_hub_access_stale', kind: 'gauge', help: '1 while the hub may be missing changes of access and so trusts no key.' },
   accessSeq: { name: 'carillon_hub_access_seq', kind: 'gauge', help: 'Position of the access feed up to which changes are in force here.' },
@@ -36,11 +40,14 @@ export interface HubGauges {
   readonly writer: BatchWriter;
   readonly workspaces: Workspaces;
   readonly access: HubAccess;
+  readonly turns: PageTurns;
+  /** Absent when the hub keeps no log. */
+  readonly isLogOpen: (() => boolean) | undefined;
   /** Absent when the hub stands alone. */
   readonly isClusterConnected: (() => boolean) | undefined;
 }
 
-export function observeHub(metrics: Metrics, { counts, group, writer, workspaces, access, isClusterConnected }: HubGauges): void {
+export function observeHub(metrics: Metrics, { counts, group, writer, workspaces, access, turns, isLogOpen, isClusterConnected }: HubGauges): void {
   const of = hubMetricDefinitions;
   metrics.observe(of.connections, () => [
     { value: workspaces.total(({ peers }) => peers.messengers.size), labels: { kind: 'messenger' } },
@@ -65,6 +72,9 @@ export function observeHub(metrics: Metrics, { counts, group, writer, workspaces
   metrics.observe(of.clusterUp, () => (isClusterConnected === undefined ? [] : [{ value: isClusterConnected() ? 1 : 0 }]));
   metrics.observe(of.clusterMessages, () => (isClusterConnected === undefined ? [] : [{ value: counts.clusterMessages }]));
   metrics.observe(of.clusterSubscriptions, () => (isClusterConnected === undefined ? [] : [{ value: workspaces.total(({ cluster }) => cluster?.interest.subscriptions ?? 0) }]));
+  metrics.observe(of.stored, () => counts.stored);
+  metrics.observe(of.logOpen, () => (isLogOpen === undefined ? [] : [{ value: isLogOpen() ? 1 : 0 }]));
+  metrics.observe(of.catchUpsWaiting, () => turns.waiting);
   metrics.observe(of.workspaces, () => workspaces.total(() => 1));
   metrics.observe(of.accessStale, () => (access.isStale ? 1 : 0));
   metrics.observe(of.accessSeq, () => access.copy.seq);

@@ -6,9 +6,13 @@ import {
 } from '@carillon/wire';
 
 import type { HubCounts } from './counts.ts';
+import type { DurableLane } from './durable-lane.ts';
 import type { Caller, Holders } from './holders.ts';
 import type { Intake } from './intake.ts';
+import { MessengerSession } from './messenger-session.ts';
+import type { PageTurns } from './page-turns.ts';
 import type { Router } from './router.ts';
+import { SessionPublisher } from './session-publisher.ts';
 
 /**
  * The peers of one workspace: what each kind may say, and what becomes of it. Malformed frames close a messenger with
@@ -17,7 +21,14 @@ import type { Router } from './router.ts';
  * formed and may not be is refused in that way to every peer.
  */
 export interface PeerOptions {
+  readonly hubId: string;
   readonly router: Router;
+  /** The durable lane of a hub that keeps a log, and who wants what of it. */
+  readonly durable: { readonly lane: DurableLane; readonly subscriptions: Subscriptions } | undefined;
+  readonly turns: PageTurns;
+  readonly heartbeatMs: number;
+  /** Writes what waits in batches. */
+  readonly flush: () => void;
   readonly intake: Intake;
   readonly holders: Holders;
   /** Who is at the other end of a lane; kept by those who make lanes. */
@@ -37,6 +48,8 @@ export interface Peer {
   readonly principal: Principal;
   /** Patterns of a messenger. */
   readonly patterns: Set<string>;
+  /** Who publishes, as others see it; of messengers of the first protocol. */
+  readonly name: string;
   /** Called once when it is gone. */
   readonly leave: () => void;
 }
@@ -71,6 +84,9 @@ export class Peers {
   readonly hubs = new Map<Connection, Peer>();
   /** Links that another hub of the cluster uses in our place. */
   readonly #standby = new Set<Connection>();
+  /** Of peers that speak the second protocol. */
+  readonly #sessions = new Map<Connection, MessengerSession>();
+  readonly #publishers = new Map<Connection, SessionPublisher>();
   readonly #options: PeerOptions;
   #joined = 0;
 
@@ -80,6 +96,11 @@ export class Peers {
 
   get size(): number {
     return this.messengers.size + this.repeaters.size + this.hubs.size;
+  }
+
+  /** Has sessions hear where they are in the log; called now and then. */
+  mark(): void {
+    for (const session of this.#sessions.values()) session.mark();
   }
 
   *connections(): Generator<Connection> {
@@ -93,16 +114,27 @@ export class Peers {
     switch (kind) {
       case 'messenger':
         return {
-          frame: (connection, bytes) => this.#fromPeer('messenger', principal, { connection, bytes }),
-          text: (connection, text) => this.#changeSubscriptions(connection, text),
+          frame: (connection, bytes) => {
+            if (connection.version === 2) this.#sessions.get(connection)?.frame(bytes);
+            else this.#fromPeer('messenger', principal, { connection, bytes });
+          },
+          text: (connection, text) => {
+            if (connection.version === 2) this.#sessions.get(connection)?.text(text);
+            else this.#changeSubscriptions(connection, text);
+          },
+          behind: (connection) => this.#sessions.get(connection)?.behind(),
           closed: (connection, close) => this.#messengerClosed(connection, close),
         };
       case 'repeater':
         return {
-          frame: (connection, bytes) => this.#fromPeer('repeater', principal, { connection, bytes }),
+          frame: (connection, bytes) => {
+            if (connection.version === 2) this.#publishers.get(connection)?.frame(bytes, { name: undefined });
+            else this.#fromPeer('repeater', principal, { connection, bytes });
+          },
           text: (connection) => this.#close(connection, 'TEXT_UNEXPECTED', 'from a repeater'),
           closed: (connection, close) => {
             this.#options.router.removeRepeater(connection.lane);
+            this.#publishers.delete(connection);
             this.#left('repeater', connection, close);
           },
         };
@@ -128,6 +160,7 @@ export class Peers {
     const release = this.#options.holders.hold({ caller, end: (code, retryAfterMs) => this.#end(connection, code, retryAfterMs) });
     const peer: Peer = {
       id: id ?? `${connection.remoteAddress}#${this.#joined}`, connection, principal, patterns: kind === 'messenger' ? new Set() : (NO_PATTERNS as Set<string>),
+      name: `${this.#options.hubId}-${this.#joined.toString(36)}`,
       leave: () => {
         release();
         left?.();
@@ -138,7 +171,19 @@ export class Peers {
     this.#of(kind).set(connection, peer);
     if (kind === 'repeater') this.#options.router.addRepeater(connection.lane);
     if (kind === 'hub') this.#options.router.addLink(connection.lane);
+    if (connection.version === 2) this.#openSession(kind, peer);
+    else if (kind === 'messenger') this.#options.durable?.lane.publishers.set(peer.name, connection.lane);
     return peer;
+  }
+
+  #openSession(kind: PeerKind, { connection, principal, patterns }: Peer): void {
+    const { router, durable, subscriptions } = this.#options;
+    if (kind === 'messenger') {
+      this.#sessions.set(connection, new MessengerSession({ ...this.#options, connection, principal, patterns, durable: durable?.lane, liveIndex: subscriptions, durableIndex: durable?.subscriptions ?? subscriptions }));
+    } else if (kind === 'repeater') {
+      const route: ConstructorParameters<typeof SessionPublisher>[0]['route'] = (room, event, publish) => router.fromRepeater(room, event, publish);
+      this.#publishers.set(connection, new SessionPublisher({ ...this.#options, connection, principal, kind, route, source: () => connection.lane }));
+    }
   }
 
   /** Uses a hub link, or lets it stand by: nothing is sent on it and what comes is another hub's to take. */
@@ -181,8 +226,9 @@ export class Peers {
     }
     counts.take(kind, bytes.length);
     const event: OutboundEvent = { bytes, roomEnd: frame.roomEnd, tagEnd: frame.tagEnd, fields: '', source: connection.lane, order: 0 };
-    if (kind === 'messenger') router.fromMessenger(frame.room, event);
-    else router.fromRepeater(frame.room, event);
+    const refused = (code: ErrorCode): void => this.#tell(connection, code, frame.room);
+    if (kind === 'messenger') router.fromMessenger(frame.room, event, { from: this.messengers.get(connection)?.name, refused });
+    else router.fromRepeater(frame.room, event, { refused });
   }
 
   #fromHub(principal: Principal, { connection, bytes }: Arrived): void {
@@ -234,7 +280,7 @@ export class Peers {
 
   /** False when the peer has as many subscriptions as it may, so that the rest of its list is no use either. */
   #subscribe({ connection, patterns, principal }: Peer, pattern: string): boolean {
-    const { limits, subscriptions } = this.#options;
+    const { durable, limits, subscriptions } = this.#options;
     if (!principal.permissions.covers('receive', pattern)) {
       this.#tell(connection, 'RECEIVE_DENIED', pattern);
       return true;
@@ -246,18 +292,24 @@ export class Peers {
     }
     patterns.add(pattern);
     subscriptions.add(pattern, connection.lane);
+    durable?.subscriptions.add(pattern, connection.lane);
     return true;
   }
 
   #unsubscribe({ connection, patterns, principal }: Peer, pattern: string): void {
     if (!patterns.delete(pattern)) return;
     this.#options.subscriptions.remove(pattern, connection.lane);
+    this.#options.durable?.subscriptions.remove(pattern, connection.lane);
     principal.meter.unsubscribe(1);
   }
 
   #messengerClosed(connection: Connection, close: ConnectionClose): void {
     const peer = this.messengers.get(connection);
-    if (peer !== undefined) for (const pattern of [...peer.patterns]) this.#unsubscribe(peer, pattern);
+    const session = this.#sessions.get(connection);
+    this.#sessions.delete(connection);
+    session?.closed();
+    if (session === undefined && peer !== undefined) this.#options.durable?.lane.publishers.delete(peer.name);
+    if (session === undefined && peer !== undefined) for (const pattern of [...peer.patterns]) this.#unsubscribe(peer, pattern);
     this.#left('messenger', connection, close);
   }
 

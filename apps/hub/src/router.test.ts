@@ -36,7 +36,7 @@ function setUp(options: { readonly inRoom?: boolean; readonly cluster?: boolean 
   const present: [number, number][] = [];
   const cluster: ClusterDoor = {
     publish: (room, origin, event) => published.push({ room, origin, body: bodyOf(event), id: idOf(event) }),
-    present: (links, repeaters) => present.push([links, repeaters]),
+    offer: () => undefined, present: (links, repeaters) => present.push([links, repeaters]),
   };
   if (options.cluster === true) router.joinCluster(cluster);
   const peer = () => {

@@ -1,7 +1,10 @@
 import { eventNameOf } from '@carillon/access';
 import { createRoute, type BatchWriter, type DeliveryFilter, type Lane, type OutboundEvent, type Route, type Subscriptions } from '@carillon/session';
+import { ALL_ROOMS, formatTagFields } from '@carillon/wire';
 
 import type { HubCounts } from './counts.ts';
+import type { DurableLane, Publish } from './durable-lane.ts';
+import type { Lanes } from './lanes.ts';
 import { LinkRoutes } from './link-routes.ts';
 import type { RecentIds } from './recent-ids.ts';
 
@@ -20,6 +23,9 @@ import type { RecentIds } from './recent-ids.ts';
  * to NATS, which picks one hub among those that have (a queue group).
  *
  * Whoever may not receive an event's room is left out as if not there; what was allowed is kept with the routes.
+ *
+ * That is the live lane. An event of a durable room goes to the log first (docs/adr/0011): messengers and links of every
+ * hub get it from the log's tail, in the log's order; a repeater gets it from the hub that stored it.
  */
 
 /** Where an event entered the cluster, and whether a repeater is still owed (`q`). */
@@ -27,8 +33,17 @@ export type Origin = 'messenger' | 'messenger-owed' | 'repeater' | 'hub';
 
 export interface ClusterDoor {
   publish(room: string, origin: Origin, event: OutboundEvent): void;
+  /** Leaves a stored event to a hub that has a repeater. */
+  offer(event: OutboundEvent): void;
   /** How many links and repeaters this hub has: it wants every event while it has links, owed ones while it has repeaters. */
   present(links: number, repeaters: number): void;
+}
+
+/** Where events of durable rooms go, and who gets them from there. */
+export interface DurableRoutes {
+  readonly lane: DurableLane;
+  readonly lanes: Lanes;
+  readonly subscriptions: Subscriptions;
 }
 
 export interface RouterOptions {
@@ -53,7 +68,10 @@ export class Router {
   /** The event whose name was read last: an event's is read once, and only when a right depends on it. */
   #named: OutboundEvent | undefined = undefined;
   #name: string | undefined = undefined;
+  /** Links get every room, so the whole log is tailed for them. */
+  #tailsAll = false;
   #cluster: ClusterDoor | undefined = undefined;
+  #durable: DurableRoutes | undefined = undefined;
   /** Links this hub keeps that are down now: what would have gone there is counted. */
   linksDown = 0;
   /** Live tails, which show ids. */
@@ -75,6 +93,15 @@ export class Router {
   joinCluster(cluster: ClusterDoor): void {
     this.#cluster = cluster;
     this.#present();
+  }
+
+  keepDurable(durable: DurableRoutes): void {
+    this.#durable = durable;
+  }
+
+  /** An id for an event, or for whoever has no name of his own. */
+  nextId(): string {
+    return this.#options.nextId();
   }
 
   addRepeater(lane: Lane): void {
@@ -101,11 +128,20 @@ export class Router {
   /** What somebody may have has changed: subscriptions stay, who gets what is decided anew. */
   invalidate(): void {
     this.#options.subscriptions.invalidate();
+    this.#durable?.subscriptions.invalidate();
+    this.#durable?.lanes.refresh();
     this.#links.invalidate();
   }
 
-  fromMessenger(room: string, event: OutboundEvent): void {
-    this.#identify(event);
+  fromMessenger(room: string, event: OutboundEvent, publish: Publish = {}): void {
+    if (this.#toLog(room, 'messenger', event, publish)) return;
+    if (publish.id === undefined) this.#identify(event);
+    else {
+      event.fields = liveFields(publish.id, publish);
+      publish.answer?.published(publish.id, { seq: 0, class: 'live' });
+      // Its publisher had no ack and sends it again.
+      if (!this.#isNew(publish.id)) return;
+    }
     this.#toMessengers(room, event);
     this.#toLinks(room, event);
     const given = this.#toOneRepeater(room, event);
@@ -113,8 +149,14 @@ export class Router {
     else if (!given && this.#repeaters.length > 0) this.#options.counts.drop('denied', 1);
   }
 
-  fromRepeater(room: string, event: OutboundEvent): void {
-    this.#identify(event);
+  fromRepeater(room: string, event: OutboundEvent, publish: Publish = {}): void {
+    if (this.#toLog(room, 'repeater', event, publish)) return;
+    if (publish.id === undefined) this.#identify(event);
+    else {
+      event.fields = liveFields(publish.id, publish);
+      publish.answer?.published(publish.id, { seq: 0, class: 'live' });
+      if (!this.#isNew(publish.id)) return;
+    }
     this.#toMessengers(room, event);
     if (!this.#options.inRoom) this.#toLinks(room, event);
     this.#cluster?.publish(room, 'repeater', event);
@@ -122,6 +164,7 @@ export class Router {
 
   /** From a hub link. An event that came another way already goes nowhere. */
   fromHub(room: string, event: OutboundEvent, id: string | undefined): void {
+    if (this.#toLog(room, 'hub', event, { id })) return;
     if (id === undefined) this.#identify(event);
     else {
       if (!this.#isNew(id)) return;
@@ -146,7 +189,37 @@ export class Router {
     return this.#toOneRepeater(room, event);
   }
 
+  /** From the log, ours or another hub's. */
+  fromLog(room: string, origin: Origin, event: OutboundEvent): void {
+    const durable = this.#durable;
+    if (durable === undefined) return;
+    const route = durable.subscriptions.route(room);
+    this.#options.writer.add(event, route.byEvent ? durable.subscriptions.routeForEvent(room, this.#nameOf(event)) : route);
+    if (origin !== 'hub' && !(origin === 'repeater' && this.#options.inRoom)) this.#toLinks(room, event);
+  }
+
+  /** An event that this hub took is stored: a repeater is owed one of a messenger. */
+  stored(room: string, origin: Origin, event: OutboundEvent): void {
+    if (origin !== 'messenger' || this.#toOneRepeater(room, event)) return;
+    if (this.#cluster !== undefined) this.#cluster.offer(event);
+    else if (this.#repeaters.length > 0) this.#options.counts.drop('denied', 1);
+  }
+
+  /** False when the room is a live one. */
+  #toLog(room: string, origin: Origin, event: OutboundEvent, publish: Publish): boolean {
+    const durable = this.#durable;
+    if (durable?.lanes.of(room) !== 'durable') return false;
+    durable.lane.append(room, origin, event, publish);
+    return true;
+  }
+
   #present(): void {
+    const wantsAll = this.#links.size > 0;
+    if (wantsAll !== this.#tailsAll && this.#durable !== undefined) {
+      this.#tailsAll = wantsAll;
+      if (wantsAll) void this.#durable.lane.interests.add(ALL_ROOMS).catch(() => undefined); // said by the interests
+      else this.#durable.lane.interests.remove(ALL_ROOMS);
+    }
     this.#cluster?.present(this.links, this.repeaters);
   }
 
@@ -205,4 +278,8 @@ export class Router {
     if (!fresh) this.#options.counts.dropped.add('duplicate');
     return fresh;
   }
+}
+
+function liveFields(id: string, { from, atMs, ttlMs, traceparent }: Publish): string {
+  return formatTagFields({ id, ...(atMs === undefined ? {} : { at: atMs }), ...(from === undefined ? {} : { from }), ...(ttlMs === undefined ? {} : { ttl: ttlMs }), ...(traceparent === undefined ? {} : { tp: traceparent }) });
 }

@@ -7,19 +7,20 @@ function setUp() {
   let nowMs = 0;
   const busy = new Set<string>();
   const made: string[] = [];
+  const closed: string[] = [];
   const workspaces = new Workspaces({
     now: () => nowMs,
     // Of a workspace only this is looked at here.
     make: (id) => {
       made.push(id);
-      return { id, get isEmpty() { return !busy.has(id); } } as Workspace;
+      return { id, get isEmpty() { return !busy.has(id); }, close: () => void closed.push(id) } as Workspace;
     },
   });
   const pass = (ms: number): void => {
     nowMs += ms;
     workspaces.sweep();
   };
-  return { workspaces, busy, made, pass };
+  return { workspaces, busy, made, closed, pass };
 }
 
 describe('workspaces', () => {
@@ -33,7 +34,7 @@ describe('workspaces', () => {
   });
 
   it('are forgotten a minute after the last has left', () => {
-    const { workspaces, busy, pass } = setUp();
+    const { workspaces, busy, closed, pass } = setUp();
     for (const id of ['empty', 'busy', 'called']) workspaces.of(id);
     busy.add('busy');
     pass(59_999);
@@ -46,5 +47,6 @@ describe('workspaces', () => {
     expect(workspaces.known('busy')).toBeDefined();
     pass(1);
     expect([...workspaces.all()]).toEqual([]);
+    expect(closed).toEqual(['empty', 'called', 'busy']);
   });
 });

@@ -48,7 +48,10 @@ export class Workspaces {
     const nowMs = this.#now();
     for (const [id, known] of this.#all) {
       if (!known.workspace.isEmpty) known.usedAtMs = nowMs;
-      else if (nowMs - known.usedAtMs >= EMPTY_MAX_MS) this.#all.delete(id);
+      else if (nowMs - known.usedAtMs >= EMPTY_MAX_MS) {
+        this.#all.delete(id);
+        known.workspace.close();
+      }
     }
   }
 }

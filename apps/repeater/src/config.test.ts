@@ -15,7 +15,7 @@ function load(env: Record<string, string>): RepeaterConfig {
 }
 
 test('a repeater needs no settings', () => {
-  expect(load({})).toMatchObject({ listen: { host: '127.0.0.1', port: 7101 }, id: undefined, localRooms: 'on', hub: { url: 'ws://localhost:7100/' }, sendList: { file: undefined, centralAddresses: [] } });
+  expect(load({})).toMatchObject({ listen: { host: '127.0.0.1', port: 7101 }, id: undefined, localRooms: 'on', outbox: { kind: 'disk', maxBytes: 1_073_741_824, overflow: 'drop-oldest', drainEventsPerSecond: 20_000 }, hub: { url: 'ws://localhost:7100/' }, sendList: { file: undefined, centralAddresses: [] } });
 });
 
 test('the names of the original work', () => {
@@ -31,8 +31,8 @@ test('every problem is told at once', () => {
 });
 
 test('queues and lanes must take the largest frame', () => {
-  const result = loadRepeaterConfig({ CARILLON_REPEATER_UPSTREAM_QUEUE_MAX_BYTES: '1KiB', CARILLON_REPEATER_TARGET_QUEUE_MAX_BYTES: '1KiB', CARILLON_REPEATER_LANE_MAX_BYTES: '64KiB' });
-  expect(result.ok ? [] : result.problems.map(({ env }) => env)).toEqual(['CARILLON_REPEATER_LANE_MAX_BYTES', 'CARILLON_REPEATER_UPSTREAM_QUEUE_MAX_BYTES', 'CARILLON_REPEATER_TARGET_QUEUE_MAX_BYTES']);
+  const result = loadRepeaterConfig({ CARILLON_REPEATER_OUTBOX_MAX_BYTES: '1KiB', CARILLON_REPEATER_UPSTREAM_QUEUE_MAX_BYTES: '1KiB', CARILLON_REPEATER_TARGET_QUEUE_MAX_BYTES: '1KiB', CARILLON_REPEATER_LANE_MAX_BYTES: '64KiB' });
+  expect(result.ok ? [] : result.problems.map(({ env }) => env)).toEqual(['CARILLON_REPEATER_LANE_MAX_BYTES', 'CARILLON_REPEATER_UPSTREAM_QUEUE_MAX_BYTES', 'CARILLON_REPEATER_OUTBOX_MAX_BYTES', 'CARILLON_REPEATER_TARGET_QUEUE_MAX_BYTES']);
 });
 
 test('keys are asked for unless told otherwise; a standalone tells otherwise', () => {

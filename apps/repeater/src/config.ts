@@ -1,4 +1,5 @@
 import { parseAccessKey } from '@carillon/access';
+import { OUTBOX_OVERFLOWS } from '@carillon/log/outbox';
 import { bytes, commaList, commonSettings, durationMs, integer, listenAddress, loadConfig, oneOf, setting, text, type Config, type ConfigResult, type Environment } from '@carillon/runtime';
 import { DEFAULT_LIMITS } from '@carillon/wire';
 import { z } from 'zod';
@@ -49,7 +50,13 @@ export function repeaterSettingsFor(defaults: { readonly access: AccessMode }) {
       url: setting({ env: 'CARILLON_REPEATER_HUB_URL', schema: hubAddress, default: `ws://localhost:${HUB_PORT}`, aliases: ['HUB_ADDRESS'], help: 'The hub this repeater joins.' }),
       retryFirstMs: setting({ env: 'CARILLON_REPEATER_HUB_RETRY_FIRST_MS', schema: durationMs({ min: 10 }), default: '3000', unit: 'ms', help: 'Ceiling of the first wait before the hub is tried again; each wait is drawn between 0 and its ceiling.' }),
       retryCapMs: setting({ env: 'CARILLON_REPEATER_HUB_RETRY_CAP_MS', schema: durationMs({ min: 10 }), default: '30000', unit: 'ms', help: 'Ceiling of every later wait.' }),
-      queueMaxBytes: setting({ env: 'CARILLON_REPEATER_UPSTREAM_QUEUE_MAX_BYTES', schema: bytes({ min: 1_024 }), default: '64MiB', unit: 'bytes', help: 'What may wait for the hub, in memory. Beyond it the oldest frames are dropped and counted (hub-away); POST /send is refused instead.' }),
+      queueMaxBytes: setting({ env: 'CARILLON_REPEATER_UPSTREAM_QUEUE_MAX_BYTES', schema: bytes({ min: 1_024 }), default: '64MiB', unit: 'bytes', help: 'With the outbox in memory: what may wait for the hub. Beyond it the oldest frames are dropped and counted (hub-away); POST /send is refused instead. With the outbox on disk: what may wait to be written; beyond it frames are refused.' }),
+    },
+    outbox: {
+      kind: setting({ env: 'CARILLON_REPEATER_OUTBOX', schema: oneOf(['disk', 'memory']), default: 'disk', help: 'Where what must go up to the hub waits. disk: in CARILLON_DATA_DIR/outbox, fsynced, until the hub has it. memory: lost when the repeater stops.' }),
+      maxBytes: setting({ env: 'CARILLON_REPEATER_OUTBOX_MAX_BYTES', schema: bytes({ min: 1_024 }), default: '1GiB', unit: 'bytes', help: 'What may wait on disk, overhead included.' }),
+      overflow: setting({ env: 'CARILLON_REPEATER_OUTBOX_OVERFLOW', schema: oneOf(OUTBOX_OVERFLOWS), default: 'drop-oldest', help: 'What becomes of a frame when that is full. drop-oldest: the oldest go and are counted (hub-away); POST /send is refused instead. refuse: it is refused. keep-latest-per-key: an event that was not sent yet is replaced by a newer one of the same room, key and device at any time; when it is full all the same, it is refused.' }),
+      drainEventsPerSecond: setting({ env: 'CARILLON_REPEATER_DRAIN_EVENTS_PER_S', schema: integer({ min: 0, max: 10_000_000 }), default: '20000', help: 'How fast what waited on disk is sent when the hub is back; events that come meanwhile go ahead, the order of a room kept. 0: as fast as the hub takes them.' }),
     },
     sendList: {
       file: setting({ env: 'CARILLON_REPEATER_SEND_LIST_FILE', schema: text({ max: 1_024 }).optional(), help: 'A JSON file with the targets of frames from the hub, by room; read again when it changes.' }),
@@ -91,11 +98,12 @@ export function loadRepeaterConfig(env: Environment): ConfigResult<typeof repeat
 }
 
 /** What single settings cannot say about themselves. */
-export function repeaterConfigProblems({ hub, key, keyFile, limits, targets }: RepeaterConfig): { readonly env: string; readonly message: string }[] {
+export function repeaterConfigProblems({ hub, key, keyFile, limits, outbox, targets }: RepeaterConfig): { readonly env: string; readonly message: string }[] {
   const names = repeaterSettings;
   const atLeastAFrame = [
     [names.limits.laneMaxBytes.env, limits.laneMaxBytes],
     [names.hub.queueMaxBytes.env, hub.queueMaxBytes],
+    [names.outbox.maxBytes.env, outbox.maxBytes],
     [names.targets.queueMaxBytes.env, targets.queueMaxBytes],
   ] as const;
   const problems = atLeastAFrame.filter(([, maxBytes]) => maxBytes < limits.frameMaxBytes).map(([env]) => ({ env, message: `must be at least ${names.limits.frameMaxBytes.env}` }));

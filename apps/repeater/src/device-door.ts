@@ -152,9 +152,13 @@ export class DeviceDoor {
     const { devices, log, paths } = this.#options;
     const device = devices.of(connection);
     if (device === undefined) return;
-    const refused = paths.up(bytes, { from: 'device', sender: device.principal, lane: connection.lane });
-    if (refused === undefined) return;
-    const { code, detail } = refused;
+    const taken = paths.up(bytes, { from: 'device', sender: device.principal, lane: connection.lane });
+    if (taken.ok) {
+      // A device of the first protocol hears of what is not kept, and of nothing else.
+      void taken.kept.then((code) => code !== undefined && this.#tell(connection, code, undefined));
+      return;
+    }
+    const { code, detail } = taken;
     if (isSurvived(code)) {
       this.#tell(connection, code, detail);
       log.debug({ device: device.id, code, detail }, 'a frame of a device was refused');

@@ -8,6 +8,8 @@ export interface QueuedFrame {
   /** Where the tag line ends within `bytes`. */
   readonly tagEnd: number;
   readonly offeredAtMs: number;
+  /** Fields of its tag line toward a peer of the second protocol. */
+  readonly fields?: string;
 }
 
 /** Memory a queued frame takes besides its bytes: measured at 177 to 209 on Node 20 (object, Buffer, array slot). */

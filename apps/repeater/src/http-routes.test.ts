@@ -47,7 +47,7 @@ describe('POST /send', () => {
   });
 
   test('is refused when the queue is full, and nothing older is dropped for it', async () => {
-    const repeater = await site.repeater({ CARILLON_REPEATER_UPSTREAM_QUEUE_MAX_BYTES: '1KiB', CARILLON_REPEATER_FRAME_MAX_BYTES: '1KiB' });
+    const repeater = await site.repeater({ CARILLON_REPEATER_OUTBOX: 'memory', CARILLON_REPEATER_UPSTREAM_QUEUE_MAX_BYTES: '1KiB', CARILLON_REPEATER_FRAME_MAX_BYTES: '1KiB' });
     const statuses: number[] = [];
     for (let n = 0; n < 5; n += 1) statuses.push((await post(repeater, eventOf('R', `${n}`))).status);
     expect(statuses).toEqual([200, 200, 503, 503, 503]);
@@ -102,7 +102,7 @@ test('the status has the original\'s shape', async () => {
           'id': 'D1', 'room': 'ITB-1101', 'remote-addr': '127.0.0.1', 'Uptime': expect.stringMatching(/s$/) as string,
           'send-buffer': { 'id': 'D1', 'buffer-capacity': 4_194_304, 'buffer-utilization': 0 }, 'read-timeout': '1m0s', 'write-timeout': '10s',
         }],
-        'http-buffer': { 'id': 'upstream', 'buffer-capacity': 67_108_864, 'buffer-utilization': 0 },
+        'http-buffer': { 'id': 'upstream', 'buffer-capacity': 1_073_741_824, 'buffer-utilization': 0 },
         'hub-status': {
           'hub': `ws://127.0.0.1:${hub.port}/k/[redacted]`, 'connection': '127.0.0.1', 'subscription-list': [], 'state': 'good',
           'last-ping-time': expect.stringMatching(/^\d{4}-\d\d-\d\dT/) as string,

@@ -12,7 +12,7 @@ import type { RepeaterCounts } from './metrics.ts';
 import type { UpstreamQueue } from './upstream-queue.ts';
 
 /**
- *   POST /send     a key    one v2 event, taken like a frame of a device
+ *   POST /send     a key    one v2 event, taken like a frame of a device; answered when it is kept
  *   GET  /status   a key    the original's shape
  *   GET  /health            a JSON string
  */
@@ -107,8 +107,10 @@ async function send(request: IncomingMessage, response: ServerResponse, { option
   if (frame.length > frameMaxBytes) return refuse(response, { code: 'BODY_TOO_LARGE', detail: `more than ${frameMaxBytes} bytes with its room` });
   // A sender that hears the answer can try again, so nothing older is dropped for it.
   if (!queue.fits(frame.length)) return refuse(response, { code: 'UPSTREAM_QUEUE_FULL' });
-  const refused = paths.up(frame, { from: 'http', sender: sender.principal, lane: undefined });
-  if (refused !== undefined) return refuse(response, { code: refused.code, ...(refused.detail === undefined ? {} : { detail: refused.detail }) });
+  const taken = paths.up(frame, { from: 'http', sender: sender.principal, lane: undefined });
+  if (!taken.ok) return refuse(response, { code: taken.code, ...(taken.detail === undefined ? {} : { detail: taken.detail }) });
+  const failed = await taken.kept;
+  if (failed !== undefined) return refuse(response, { code: failed });
   response.writeHead(200, { 'content-type': 'text/plain; charset=utf-8', 'cache-control': 'no-store' });
   response.end('ok');
 }

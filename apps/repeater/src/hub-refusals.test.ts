@@ -19,7 +19,7 @@ interface Status {
 test.each(['ACCESS_KEY_INVALID', 'ACCESS_KEY_REQUIRED', 'ACCESS_KEY_EXPIRED', 'ACCESS_KIND_REFUSED'] as const)('a hub that refuses the join with %s is asked on; the status says why, the log once', async (code) => {
   const hub = await site.hub([workspace()]);
   hub.refuse(code);
-  const repeater = await site.repeater({ CARILLON_REPEATER_HUB_URL: hub.url, CARILLON_REPEATER_UPSTREAM_QUEUE_MAX_BYTES: '4KiB', CARILLON_REPEATER_FRAME_MAX_BYTES: '1KiB' });
+  const repeater = await site.repeater({ CARILLON_REPEATER_HUB_URL: hub.url, CARILLON_REPEATER_OUTBOX_MAX_BYTES: '4KiB', CARILLON_REPEATER_FRAME_MAX_BYTES: '1KiB' });
   const [speaker, listener] = [await site.device(repeater, '/connect/ITB-1101/D1'), await site.device(repeater, '/connect/ITB-1101/D2')];
   for (let n = 0; n < 100; n += 1) speaker.send(`ITB-1101\n${n}`);
   await eventually(() => listener.frames.length === 100);
@@ -29,6 +29,7 @@ test.each(['ACCESS_KEY_INVALID', 'ACCESS_KEY_REQUIRED', 'ACCESS_KEY_EXPIRED', 'A
   expect(repeater.logs.filter((line) => line.includes('"level":"warn"') && line.includes('does not take this repeater in'))).toHaveLength(1);
   expect(repeater.logs.filter((line) => line.includes('"level":"warn"') && line.includes('the access feed is away'))).toHaveLength(1);
   expect(await repeater.metric('carillon_repeater_upstream_queue_bytes')).toBeLessThanOrEqual(4_096);
+  await eventually(async () => (await repeater.metric('carillon_repeater_dropped_events_total', 'hub-away')) + (await repeater.metric('carillon_repeater_upstream_queue_frames')) === 100);
   const waiting = await repeater.metric('carillon_repeater_upstream_queue_frames');
   expect(await repeater.metric('carillon_repeater_dropped_events_total', 'hub-away')).toBe(100 - waiting);
 

@@ -5,7 +5,7 @@ import type { AddressInfo } from 'node:net';
 import { createAccessKey } from '@carillon/access';
 import { ALL_PERMISSIONS, feedKey, type DeviceEntry, type FeedEntry, type FeedRecord, type KeyEntry, type Permissions, type WorkspaceEntry } from '@carillon/schemas';
 import { refuseUpgrade } from '@carillon/session';
-import { ERRORS, type ErrorCode } from '@carillon/wire';
+import { ERRORS, SUBPROTOCOL_V2, type ErrorCode } from '@carillon/wire';
 
 import { peer, type Peer, type Ws } from './site.fixture.ts';
 
@@ -31,7 +31,16 @@ export interface StubHub {
   stop(): Promise<void>;
 }
 
-export async function startStubHub({ WebSocketServer }: Pick<Ws, 'WebSocketServer'>, { port = 0, entries = [] as readonly FeedEntry[] } = {}): Promise<StubHub> {
+export interface StubHubOptions {
+  readonly port?: number;
+  readonly entries?: readonly FeedEntry[];
+  /** 2: it takes the second protocol when it is offered. 1, the default: it is an original. */
+  readonly version?: 1 | 2;
+  /** A repeater joined. */
+  readonly joined?: (peer: Peer) => void;
+}
+
+export async function startStubHub({ WebSocketServer }: Pick<Ws, 'WebSocketServer'>, { port = 0, entries = [], version = 1, joined }: StubHubOptions = {}): Promise<StubHub> {
   const records = new Map<string, FeedRecord>();
   const peers: Peer[] = [];
   const feeds: { url: string; headers: IncomingHttpHeaders; response: ServerResponse }[] = [];
@@ -61,10 +70,15 @@ export async function startStubHub({ WebSocketServer }: Pick<Ws, 'WebSocketServe
     say('synced', { seq }, [feed]);
     feeds.push(feed);
   });
-  const sockets = new WebSocketServer({ noServer: true });
+  const sockets = new WebSocketServer({ noServer: true, handleProtocols: (offered) => version === 2 && offered.has(SUBPROTOCOL_V2) ? SUBPROTOCOL_V2 : false });
   server.on('upgrade', (request, socket, head) => {
     if (refusal !== undefined) refuseUpgrade(socket, refusal);
-    else sockets.handleUpgrade(request, socket, head, (webSocket) => peers.push(peer(webSocket, request.url ?? '', request.headers)));
+    else sockets.handleUpgrade(request, socket, head, (webSocket) => {
+      if (version === 1 && request.headers['sec-websocket-protocol'] !== undefined) return; // it is dialled again without the offer
+      const joining = peer(webSocket, request.url ?? '', request.headers);
+      peers.push(joining);
+      joined?.(joining);
+    });
   });
   const beats = setInterval(() => say('beat', { seq }), 1_000).unref();
   server.listen(port, '127.0.0.1');

@@ -97,5 +97,6 @@ test('frames of the hub reach subscribers and nobody else, and do not go up agai
   expect(await repeater.metric('carillon_repeater_refused_total', 'FRAME_LINE_FEED_MISSING')).toBe(1);
   await settled(subscribed, 'ITB-1101', [member]);
   expect(member.texts()).toEqual(['ITB-1101\nmark']);
+  await eventually(() => link.frames.length >= 2);
   expect(link.texts()).toEqual(['ITB-1109\nI am subscribed', 'ITB-1101\nmark']);
 });

@@ -61,9 +61,13 @@ const definitions = {
   accessFeedConnected: { name: 'carillon_repeater_access_feed_connected', kind: 'gauge', help: '1 while the hub\'s access feed is open and the copy was up to date with it, else 0.' },
   accessFeedRefused: { name: 'carillon_repeater_access_feed_refused_total', kind: 'counter', labels: ['reason'], help: 'Records of the access feed that were not taken, by reason: malformed, stranger (of another workspace).' },
   hubConnected: { name: 'carillon_repeater_hub_connected', kind: 'gauge', help: '1 while the connection to the hub is up, else 0.' },
-  queueBytes: { name: 'carillon_repeater_upstream_queue_bytes', kind: 'gauge', help: 'Memory that frames waiting for the hub take, in bytes.' },
-  queueFrames: { name: 'carillon_repeater_upstream_queue_frames', kind: 'gauge', help: 'Frames waiting for the hub.' },
+  queueBytes: { name: 'carillon_repeater_upstream_queue_bytes', kind: 'gauge', help: 'What frames waiting for the hub take, in bytes: of the disk, or of memory where the outbox is there.' },
+  queueFrames: { name: 'carillon_repeater_upstream_queue_frames', kind: 'gauge', help: 'Frames that the hub does not have yet.' },
   queueOldest: { name: 'carillon_repeater_upstream_queue_oldest_seconds', kind: 'gauge', help: 'How long the oldest frame has waited for the hub, in seconds; 0 when none waits.' },
+  outboxDead: { name: 'carillon_repeater_outbox_refused_events', kind: 'gauge', help: 'Events in the outbox that the hub refused for good, kept to be looked at: the last 1,000.' },
+  outboxDamaged: { name: 'carillon_repeater_outbox_damaged_records_total', kind: 'counter', help: 'Records of the outbox that could not be read and were passed over.' },
+  outboxReplaced: { name: 'carillon_repeater_outbox_replaced_events_total', kind: 'counter', help: 'Events in the outbox that a newer one of the same room and key took the place of (overflow keep-latest-per-key).' },
+  outboxFailures: { name: 'carillon_repeater_outbox_failed_commits_total', kind: 'counter', help: 'Commits of the outbox that the disk did not take; their events were refused.' },
   devices: { name: 'carillon_repeater_devices', kind: 'gauge', help: 'Devices joined now.' },
   laneBytes: { name: 'carillon_repeater_lane_bytes', kind: 'gauge', help: 'Bytes waiting in the lanes of all devices.' },
   targetQueueBytes: { name: 'carillon_repeater_target_queue_bytes', kind: 'gauge', help: 'Memory that frames waiting for send list targets take, in bytes.' },
@@ -76,6 +80,7 @@ export const repeaterMetricDefinitions: readonly MetricDefinition[] = Object.val
 export interface RepeaterGauges {
   readonly hubConnected: () => boolean;
   readonly upstreamQueue: { readonly heldBytes: number; readonly frames: number; readonly oldestAgeMs: number };
+  readonly outbox: { readonly deadFrames: number; readonly counts: { readonly damaged: number; readonly replaced: number; readonly failedCommits: number } } | undefined;
   readonly devices: { readonly size: number };
   readonly lanes: { readonly queuedBytes: number };
   readonly targets: { readonly queuedBytes: number };
@@ -102,6 +107,10 @@ export function registerRepeaterMetrics(metrics: Metrics, counts: RepeaterCounts
   metrics.observe(definitions.queueBytes, () => gauges.upstreamQueue.heldBytes);
   metrics.observe(definitions.queueFrames, () => gauges.upstreamQueue.frames);
   metrics.observe(definitions.queueOldest, () => gauges.upstreamQueue.oldestAgeMs / 1_000);
+  metrics.observe(definitions.outboxDead, () => gauges.outbox?.deadFrames ?? 0);
+  metrics.observe(definitions.outboxDamaged, () => gauges.outbox?.counts.damaged ?? 0);
+  metrics.observe(definitions.outboxReplaced, () => gauges.outbox?.counts.replaced ?? 0);
+  metrics.observe(definitions.outboxFailures, () => gauges.outbox?.counts.failedCommits ?? 0);
   metrics.observe(definitions.devices, () => gauges.devices.size);
   metrics.observe(definitions.laneBytes, () => gauges.lanes.queuedBytes);
   metrics.observe(definitions.targetQueueBytes, () => gauges.targets.queuedBytes);

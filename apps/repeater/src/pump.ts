@@ -79,7 +79,7 @@ export class Pump {
       const frame = this.#options.take();
       if (frame === undefined) break;
       bytes += frame.bytes.length;
-      batch.push({ bytes: frame.bytes, roomEnd: frame.tagEnd, tagEnd: frame.tagEnd, fields: '', source: undefined, order: batch.length });
+      batch.push({ bytes: frame.bytes, roomEnd: frame.tagEnd, tagEnd: frame.tagEnd, fields: frame.fields ?? '', source: undefined, order: batch.length });
     }
     return batch;
   }

@@ -14,12 +14,12 @@ import { FramePaths } from './frame-paths.ts';
 import { createHttpRoutes } from './http-routes.ts';
 import { LocalRooms } from './local-rooms.ts';
 import { registerRepeaterMetrics, RepeaterCounts } from './metrics.ts';
+import { openUpstreamQueue, type OpenUpstreamQueue } from './open-upstream-queue.ts';
 import { SendListFile } from './send-list-file.ts';
 import { SendListSources } from './send-list-sources.ts';
 import { emptySendList, type SendList, type SendListOptions } from './send-list.ts';
 import { repeaterStatus } from './status.ts';
 import { Targets } from './targets.ts';
-import { UpstreamQueue } from './upstream-queue.ts';
 import { Upstream } from './upstream.ts';
 
 /** A repeater that runs; it is drained and stopped through the components it added to the context. */
@@ -40,9 +40,13 @@ export async function startRepeater(config: RepeaterConfig, context: ProcessCont
   const counts = new RepeaterCounts();
   const sendList = await loadSendList(config, { ownId, log, changed: (list) => parts.sources.fileChanged(list) });
   const access = await openAccess(config, { counts, log });
-  const parts = assemble(config, { ownId, log, counts, access, list: sendList.list });
+  const upstreamQueue = await openUpstreamQueue(config, { counts, log }).catch(async (error: unknown) => {
+    await access.close();
+    throw error;
+  });
+  const parts = assemble(config, { ownId, log, counts, access, upstreamQueue, list: sendList.list });
   registerRepeaterMetrics(context.metrics, counts, {
-    hubConnected: () => parts.upstream.connected, upstreamQueue: parts.queue, devices: parts.devices, lanes: parts.lanes, targets: parts.targets, access, batches: parts.writer.counts,
+    hubConnected: () => parts.upstream.connected, upstreamQueue: parts.queue, outbox: parts.outbox, devices: parts.devices, lanes: parts.lanes, targets: parts.targets, access, batches: parts.writer.counts,
   });
   const server = createDoorServer(config, parts);
   context.add(repeaterComponent({ ...parts, server, sendListFile: sendList.file }));
@@ -72,13 +76,14 @@ interface Assembly {
   readonly log: Log;
   readonly counts: RepeaterCounts;
   readonly access: RepeaterAccess;
+  readonly upstreamQueue: OpenUpstreamQueue;
   /** What the send list's file says. */
   readonly list: SendList;
 }
 
 type Parts = ReturnType<typeof assemble>;
 
-function assemble(config: RepeaterConfig, { ownId, log, counts, access, list }: Assembly) {
+function assemble(config: RepeaterConfig, { ownId, log, counts, access, upstreamQueue: { queue, outbox }, list }: Assembly) {
   const { hub, timing } = config;
   const { connectionsMax, laneMaxBytes, lanesTotalMaxBytes, frameMaxBytes, roomMaxBytes, patternsMax } = config.limits;
   const limits: WireLimits = { ...DEFAULT_LIMITS, frameMaxBytes, roomMaxBytes, patternsMax };
@@ -88,12 +93,11 @@ function assemble(config: RepeaterConfig, { ownId, log, counts, access, list }: 
   const writer = new BatchWriter();
   const devices = new Devices();
   const localRooms = new LocalRooms({ writer, joinedRooms: config.localRooms === 'on', patternsMax });
-  const queue = new UpstreamQueue({ maxBytes: hub.queueMaxBytes, now, counts });
   const { handshakeTimeoutMs } = timing;
   const upstream = new Upstream({
     hubUrl: hub.url, ownId, headers: access.hubHeaders, queue, limits, heartbeat, handshakeTimeoutMs, counts, log,
     backoff: { firstMs: hub.retryFirstMs, capMs: hub.retryCapMs, factor: 2, random: Math.random },
-    frame: (bytes) => paths.down(bytes),
+    frame: (bytes, version) => paths.down(bytes, version),
   });
   const sources = new SendListSources({ ownId, file: list, devices: () => access.copy.devices(access.records.workspaceId), changed: (changed) => targets.replace(changed), log });
   const { idleMs, queueMaxBytes, retryFirstMs, retryCapMs, httpTimeoutMs, httpConcurrency } = config.targets;
@@ -104,8 +108,9 @@ function assemble(config: RepeaterConfig, { ownId, log, counts, access, list }: 
       ownId, limits, group: new LaneGroup(Number.MAX_SAFE_INTEGER), heartbeat, handshakeTimeoutMs, idleMs, queueMaxBytes, now, counts, log,
       backoff: { firstMs: retryFirstMs, capMs: retryCapMs, factor: 2, random: Math.random },
       frame: (bytes, lane) => {
-        const refused = paths.up(bytes, { from: 'target', lane });
-        if (refused !== undefined) counts.refuse(refused.code);
+        const taken = paths.up(bytes, { from: 'target', lane });
+        if (taken.ok) void taken.kept.then((code) => code !== undefined && counts.refuse(code));
+        else counts.refuse(taken.code);
       },
     },
     http: { timeoutMs: httpTimeoutMs, concurrency: httpConcurrency, queueMaxBytes, now, counts, log },
@@ -119,14 +124,14 @@ function assemble(config: RepeaterConfig, { ownId, log, counts, access, list }: 
     if (change.type === 'device') sources.devicesChanged();
     else door.accessChanged(change);
   });
-  return { access, counts, heartbeat, lanes, writer, devices, queue, upstream, sources, targets, paths, door, log, drained: new AbortController() };
+  return { access, counts, heartbeat, lanes, writer, devices, queue, outbox, upstream, sources, targets, paths, door, log, drained: new AbortController() };
 }
 
 function createDoorServer(config: RepeaterConfig, parts: Parts): Server {
-  const { access, counts, devices, door, drained, log, paths, queue, targets, upstream } = parts;
+  const { access, counts, devices, door, drained, log, outbox, paths, queue, targets, upstream } = parts;
   const { frameMaxBytes, laneMaxBytes, connectionsMax } = config.limits;
   const startedAtMs = Date.now();
-  const status = { hubUrl: config.hub.url, startedAtMs, laneMaxBytes, ...config.timing, devices, targets, upstream, queue };
+  const status = { hubUrl: config.hub.url, startedAtMs, laneMaxBytes, ...config.timing, devices, targets, upstream, queue, outbox };
   const server = createServer(
     { headersTimeout: config.timing.handshakeTimeoutMs, requestTimeout: REQUEST_TIMEOUT_MS },
     createHttpRoutes({
@@ -146,7 +151,7 @@ function createDoorServer(config: RepeaterConfig, parts: Parts): Server {
   return server;
 }
 
-/** Drain: devices first, so that what they still send goes up; then what is queued. Stop: everything closes. */
+/** Drain: devices first, so that what they still send goes up; then what is queued, as far as the time allows. Stop: everything closes. */
 function repeaterComponent({ access, door, drained, heartbeat, log, queue, sendListFile, server, sources, targets, upstream }: Parts & { readonly server: Server; readonly sendListFile: SendListFile | undefined }) {
   return {
     name: 'repeater',

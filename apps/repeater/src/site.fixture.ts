@@ -9,6 +9,7 @@ import { eventually, trackResources } from '@carillon/testing';
 
 import type { FeedEntry } from '@carillon/schemas';
 
+import { startAckingHub, type AckingHub, type AckingHubOptions } from './acking-hub.fixture.ts';
 import { loadRepeaterConfig } from './config.ts';
 import { issueKey, startStubHub, type KeyChanges, type StubHub } from './hub-stub.fixture.ts';
 import { startRepeater } from './repeater.ts';
@@ -73,6 +74,13 @@ export function createSite({ WebSocket, WebSocketServer }: Ws) {
     return started;
   }
 
+  /** A hub of the second protocol; `log` is what an earlier one of it knows. */
+  async function ackingHub(options: AckingHubOptions = {}): Promise<AckingHub> {
+    const started = await startAckingHub({ WebSocketServer }, options);
+    closers.push(started.stop);
+    return started;
+  }
+
   /** A key, whose secret must not show anywhere until the site is closed. */
   function issue(changes?: KeyChanges): ReturnType<typeof issueKey> {
     const issued = issueKey(changes);
@@ -81,9 +89,12 @@ export function createSite({ WebSocket, WebSocketServer }: Ws) {
   }
 
   async function stub(port = 0): Promise<StubServer> {
-    const server = new WebSocketServer({ port, host: '127.0.0.1' });
+    // An original ignores the offer of the second protocol, and is then dialled again without.
+    const server = new WebSocketServer({ port, host: '127.0.0.1', handleProtocols: () => false });
     const peers: Peer[] = [];
-    server.on('connection', (socket, request) => peers.push(peer(socket, request.url ?? '', request.headers)));
+    server.on('connection', (socket, request) => {
+      if (request.headers['sec-websocket-protocol'] === undefined) peers.push(peer(socket, request.url ?? '', request.headers));
+    });
     await once(server, 'listening');
     const stop = async (): Promise<void> => {
       for (const socket of server.clients) socket.terminate();
@@ -160,7 +171,7 @@ export function createSite({ WebSocket, WebSocketServer }: Ws) {
     if (told.length > 0) throw new Error(`a secret shows in:\n${told.join('\n')}`);
   }
 
-  return { stub, hub, issue, folder, repeater, device, refusedJoin, call, close };
+  return { stub, hub, ackingHub, issue, folder, repeater, device, refusedJoin, call, close };
 }
 
 export function peer(socket: Socket, path: string, headers: IncomingHttpHeaders): Peer {

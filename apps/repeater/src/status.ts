@@ -1,3 +1,4 @@
+import type { Outbox } from '@carillon/log/outbox';
 import { maskUrl } from '@carillon/runtime';
 import type { Connection } from '@carillon/session';
 
@@ -17,12 +18,16 @@ export interface StatusOptions {
   readonly targets: Targets;
   readonly upstream: Upstream;
   readonly queue: UpstreamQueue;
+  readonly outbox: Outbox | undefined;
 }
+
+/** Events that the hub refused for good, the latest first: so many are listed. Bodies are for the owner of the disk alone. */
+const DEAD_LISTED = 50;
 
 /**
  * `GET /status` as the original answers it. Names are the original's; capacities and utilizations are bytes here.
  * `sick` says that the hub is away, in which state rooms go on by themselves; `refusal` is there while the hub does not
- * take this repeater in, and says why.
+ * take this repeater in, and says why, and `refused-events` while the outbox keeps events that the hub refused for good.
  */
 export function repeaterStatus(options: StatusOptions, nowMs: number): object {
   const { devices, hubUrl, queue, startedAtMs, targets, upstream } = options;
@@ -35,6 +40,7 @@ export function repeaterStatus(options: StatusOptions, nowMs: number): object {
     'write-timeout': formatDuration(options.writeTimeoutMs),
   });
   const hub = upstream.connection;
+  const dead = options.outbox?.dead(DEAD_LISTED) ?? [];
   return {
     bin: 'carillon-repeater',
     statuscode: upstream.connected ? 'healthy' : 'sick',
@@ -47,6 +53,7 @@ export function repeaterStatus(options: StatusOptions, nowMs: number): object {
           ...[...targets.connections()].map(([address, connection]) => station(maskUrl(address), connection)),
         ],
         'http-buffer': { id: 'upstream', 'buffer-capacity': queue.maxBytes, 'buffer-utilization': queue.heldBytes },
+        ...(dead.length === 0 ? {} : { 'refused-events': dead.map(({ id, room, code, atMs, bytes }) => ({ id, room, code, 'at': new Date(atMs).toISOString(), bytes })) }),
         'hub-status': {
           'hub': maskUrl(hubUrl),
           'connection': hub?.remoteAddress ?? '',

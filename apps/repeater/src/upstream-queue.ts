@@ -1,47 +1,41 @@
-import { FrameQueue, type FrameQueueOptions, type QueuedFrame } from './frame-queue.ts';
-import type { RepeaterCounts } from './metrics.ts';
+import type { ErrorCode } from '@carillon/wire';
+
+import type { QueuedFrame } from './frame-queue.ts';
+
+/** The connection that frames leave by. */
+export interface UpstreamLink {
+  /** The hub answers each event: what was handed over is its own only then. */
+  readonly acks: boolean;
+  /** There may be something to take again. */
+  readonly ready: () => void;
+}
 
 /**
- * What must still go up to the hub. It is in memory, so a repeater that is killed loses it; the durable outbox of a
- * later version takes this place. The seam is `offer` and `take`, and nobody else may hold frames for the hub.
+ * What must still go up to the hub; nobody else may hold frames for it. In memory a repeater that is killed loses it;
+ * the outbox is on disk, and gives up a frame only when the hub has it.
  */
-export class UpstreamQueue {
-  readonly #queue: FrameQueue;
-  readonly #counts: RepeaterCounts;
-
-  constructor(options: FrameQueueOptions & { readonly counts: RepeaterCounts }) {
-    this.#queue = new FrameQueue(options);
-    this.#counts = options.counts;
-  }
-
-  get frames(): number {
-    return this.#queue.frames;
-  }
-
-  get heldBytes(): number {
-    return this.#queue.heldBytes;
-  }
-
-  get maxBytes(): number {
-    return this.#queue.maxBytes;
-  }
-
-  get oldestAgeMs(): number {
-    return this.#queue.oldestAgeMs;
-  }
-
+export interface UpstreamQueue {
+  /** Frames that are the hub's not yet, and what they take: of memory, or of the disk. */
+  readonly frames: number;
+  readonly heldBytes: number;
+  readonly maxBytes: number;
+  readonly oldestAgeMs: number;
   /** Whether a frame of this length can be offered without losing an older one. */
-  fits(length: number): boolean {
-    return this.#queue.fits(length);
-  }
-
-  /** Queues a frame; the oldest are dropped for it when there is no room, each counted as `hub-away`. */
-  offer(bytes: Buffer, tagEnd: number): void {
-    this.#counts.drop('hub-away', this.#queue.offer(bytes, tagEnd));
-  }
-
-  /** The oldest frame, which is the taker's from now on. */
-  take(): QueuedFrame | undefined {
-    return this.#queue.take();
-  }
+  fits(length: number): boolean;
+  /** Takes a frame, whose bytes are copied; resolves once it is kept, with why not if it is not. */
+  offer(bytes: Buffer, tagEnd: number): Promise<ErrorCode | undefined>;
+  /** The frame that goes next, if one may. */
+  take(): QueuedFrame | undefined;
+  /** The hub is there. */
+  attach(link: UpstreamLink): void;
+  /** It is gone; `code` is that of its close, if it gave one. */
+  detach(code: string | undefined): void;
+  /** The hub has these events. */
+  published(ids: readonly string[]): void;
+  /** The hub does not take this event; false: it is none that waits for an answer. */
+  refused(id: string, code: string): boolean;
+  /** Whether all that can go has gone. */
+  readonly isFlushed: boolean;
+  /** Ends it; answers how many frames stay behind, and whether they are lost. */
+  close(): Promise<{ readonly frames: number; readonly areLost: boolean }>;
 }

@@ -1,10 +1,9 @@
 import type { Logger } from '@carillon/runtime';
 import { dial, keepConnected, LaneGroup, type Connection, type ConnectionHandler, type Heartbeat } from '@carillon/session';
-import { ERRORS, isErrorCode, parseCloseReason, type BackoffOptions, type ErrorCode, type WireLimits } from '@carillon/wire';
+import { ERRORS, isErrorCode, parseCloseReason, parseControl, type BackoffOptions, type ErrorCode, type WireLimits, type WireVersion } from '@carillon/wire';
 
 import { hubJoinUrl } from './addresses.ts';
 import { REPEATER_HEADER, repeaterHeaderValue } from './device-id.ts';
-import { readErrorFrame } from './error-frame.ts';
 import type { RepeaterCounts } from './metrics.ts';
 import { Pump } from './pump.ts';
 import { until } from './until.ts';
@@ -22,20 +21,26 @@ export interface UpstreamOptions {
   readonly backoff: BackoffOptions;
   readonly counts: RepeaterCounts;
   readonly log: Logger;
-  /** A binary frame came down from the hub. */
-  readonly frame: (bytes: Buffer) => void;
+  /** A binary frame came down from the hub, in the protocol that was agreed on. */
+  readonly frame: (bytes: Buffer, version: WireVersion) => void;
 }
 
+/** RFC 6455 §7.4.1: a message was too big; a WebSocket library says it without a word of ours. */
+const MESSAGE_TOO_BIG = 1009;
 /** A connection that held this long was a good one: its loss is tried again at once, not where the last outage left off. */
 const STABLE_MS = 10_000;
 
-/** The connection to the hub, kept for ever; frames go through the queue whether it is up or not, so their order is one. */
+/**
+ * The connection to the hub, kept for ever; frames go through the queue whether it is up or not, so their order is one.
+ * The second protocol is offered: a hub that takes it answers every event, and the queue keeps what it has not answered.
+ */
 export class Upstream {
   readonly #options: UpstreamOptions;
   readonly #pump: Pump;
   readonly #stopping = new AbortController();
   #connection: Connection | undefined = undefined;
   #kept: Promise<void> | undefined = undefined;
+  #stopped: Promise<void> | undefined = undefined;
   #refusal: ErrorCode | undefined = undefined;
   /** Codes that were told of since the last connection that held. */
   readonly #told = new Set<ErrorCode>();
@@ -73,7 +78,7 @@ export class Upstream {
     const headers = { [REPEATER_HEADER]: repeaterHeaderValue(ownId), ...this.#options.headers };
     this.#kept = keepConnected({
       dial: async (handler, signal) => {
-        const dialled = await dial(url, { handler, signal, handshakeTimeoutMs, headers, limits, group, laneMaxBytes: limits.frameMaxBytes, ticks: heartbeat.ticks });
+        const dialled = await dial(url, { handler, signal, handshakeTimeoutMs, headers, limits, group, offerV2: true, laneMaxBytes: limits.frameMaxBytes, ticks: heartbeat.ticks });
         this.#refusal = dialled.ok ? undefined : accessCode(dialled.code);
         return dialled;
       },
@@ -86,28 +91,30 @@ export class Upstream {
     });
   }
 
-  /** Queues a frame for the hub. */
-  offer(bytes: Buffer, tagEnd: number): void {
-    this.#options.queue.offer(bytes, tagEnd);
-    this.#pump.kick();
+  /** Queues a frame for the hub; resolves once it is kept, with why not if it is not. */
+  offer(bytes: Buffer, tagEnd: number): Promise<ErrorCode | undefined> {
+    return this.#options.queue.offer(bytes, tagEnd);
   }
 
   /** Waits until everything queued has left; gives up when the hub is away or the signal aborts. */
   async flush(signal: AbortSignal): Promise<void> {
     this.#pump.kick();
-    await until(() => !this.connected || (this.#options.queue.frames === 0 && this.#pump.isClear), signal);
+    await until(() => !this.connected || (this.#options.queue.isFlushed && this.#pump.isClear), signal);
   }
 
-  /** Leaves the hub; what is still queued is counted as dropped. */
-  async stop(): Promise<void> {
+  /** Leaves the hub and ends the queue. */
+  stop(): Promise<void> {
+    return (this.#stopped ??= this.#stop());
+  }
+
+  async #stop(): Promise<void> {
     this.#stopping.abort();
     await this.#kept;
-    const { queue, counts, log } = this.#options;
-    const unsent = queue.frames;
+    const { queue, log } = this.#options;
+    const { frames: unsent, areLost } = await queue.close();
     if (unsent === 0) return;
-    while (queue.take() !== undefined);
-    counts.drop('hub-away', unsent);
-    log.warn({ unsent }, 'stopped with frames that the hub did not get');
+    if (areLost) log.warn({ unsent }, 'stopped with frames that the hub did not get');
+    else log.info({ unsent }, 'stopped with frames that the hub did not get; they go up after the next start');
   }
 
   /** A hub that refuses this repeater as such is asked again as seldom as the settings have it. */
@@ -139,38 +146,50 @@ export class Upstream {
     this.#told.add(code);
   }
 
-  #text(text: string): void {
-    const { counts, limits } = this.#options;
-    const error = readErrorFrame(text, limits);
-    if (error === undefined) {
+  #text(connection: Connection, text: string): void {
+    const { counts, limits, queue } = this.#options;
+    const parsed = parseControl(text, limits);
+    if (parsed.ok && parsed.frame.op === 'error') this.#refused(parsed.frame);
+    else if (!parsed.ok || connection.version === 1) counts.refuse('TEXT_UNEXPECTED');
+    else if (parsed.frame.op === 'published') queue.published(parsed.frame.events.map(([id]) => id));
+  }
+
+  #refused({ code, detail, request }: { readonly code: string; readonly detail?: string; readonly request?: string }): void {
+    const { counts, queue } = this.#options;
+    const isOurs = request !== undefined && queue.refused(request, code);
+    if (isErrorCode(code)) {
+      counts.hubRefused.add(code);
+      this.#tell(code, { detail }, 'the hub refused an event of this repeater');
+    } else if (!isOurs) {
       counts.refuse('TEXT_UNEXPECTED');
-      return;
     }
-    counts.hubRefused.add(error.code);
-    this.#tell(error.code, { detail: error.detail }, 'the hub refused an event of this repeater');
   }
 
   #up(connection: Connection): void {
     const { heartbeat, hubUrl, queue, log } = this.#options;
     this.#connection = connection;
     heartbeat.watch(connection);
-    log.info({ hub: hubUrl, queuedFrames: queue.frames, oldestAgeMs: queue.oldestAgeMs }, 'joined the hub');
+    log.info({ hub: hubUrl, version: connection.version, queuedFrames: queue.frames, oldestAgeMs: queue.oldestAgeMs }, 'joined the hub');
     this.#pump.attach(connection);
+    queue.attach({ acks: connection.version === 2, ready: () => this.#pump.kick() });
   }
 
   #handler(): ConnectionHandler {
-    const { counts, frame, heartbeat } = this.#options;
+    const { counts, frame, heartbeat, queue } = this.#options;
     return {
-      frame: (_connection, bytes) => frame(bytes),
-      text: (_connection, text) => this.#text(text),
-      closed: (connection, { cause, droppedEvents, reason }) => {
-        this.#refusal = accessCode(parseCloseReason(reason).code);
+      frame: (connection, bytes) => frame(bytes, connection.version),
+      text: (connection, text) => this.#text(connection, text),
+      closed: (connection, { cause, code, droppedEvents, reason }) => {
+        const said = parseCloseReason(reason).code;
+        this.#refusal = accessCode(said);
         if (Date.now() - connection.openedAtMs >= STABLE_MS) this.#told.clear();
         this.#pump.detach();
+        queue.detach(said ?? (code === MESSAGE_TOO_BIG ? 'FRAME_TOO_LARGE' : undefined));
         this.#connection = undefined;
         heartbeat.forget(connection);
         if (cause !== undefined) counts.refuse(cause);
-        counts.drop('peer-gone', droppedEvents);
+        // Of the second protocol nothing is lost with a connection: what was not answered goes again.
+        if (connection.version === 1) counts.drop('peer-gone', droppedEvents);
       },
     };
   }

@@ -1,7 +1,7 @@
 import { join } from 'node:path';
 
 import { startConfigManager } from '@carillon/config-manager';
-import { startHub } from '@carillon/hub';
+import { openHubLog, startHub } from '@carillon/hub';
 import { startRepeater } from '@carillon/repeater';
 import { formatAddress, keepSecret, type Component, type ListenAddress, type ProcessContext } from '@carillon/runtime';
 import { openStore } from '@carillon/store';
@@ -39,7 +39,8 @@ export async function startStandalone(config: StandaloneConfig, { demo, version 
   const accessKey = await firstKey(store, dataDir);
   const key = config.repeater.key ?? (await repeaterKey(store, dataDir));
 
-  const hub = await startHub({ config: config.hub, version, pages: createPage({ demo }), feedBus: buses.hubFeed, ...(buses.cluster === undefined ? {} : { bus: buses.cluster }) }, inner);
+  const eventLog = await openHubLog(config.hub, { name: 'carillon-standalone', log });
+  const hub = await startHub({ config: config.hub, version, pages: createPage({ demo }), ...(eventLog === undefined ? {} : { eventLog }), feedBus: buses.hubFeed, ...(buses.cluster === undefined ? {} : { bus: buses.cluster }) }, inner);
   const hubUrl = `ws://${formatAddress(reachable(hub.address))}`;
   const repeater = await startRepeater({ ...config.repeater, key, hub: { ...config.repeater.hub, url: hubUrl } }, inner);
   if (demo) {

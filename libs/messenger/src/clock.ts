@@ -13,7 +13,11 @@ const TIMER_MAX_MS = 2_147_483_647;
 
 export const systemClock: Clock = {
   now: () => Date.now(),
-  random: () => Math.random(),
+  random: () => {
+    // Names of sessions and events come out of this, too: others must not be able to tell the next one.
+    const [high = 0, low = 0] = crypto.getRandomValues(new Uint32Array(2));
+    return (high * 2 ** 21 + (low >>> 11)) / 2 ** 53;
+  },
   schedule(run, delayMs) {
     const timer = setTimeout(run, Math.min(delayMs, TIMER_MAX_MS));
     return () => clearTimeout(timer);

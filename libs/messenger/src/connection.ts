@@ -1,13 +1,17 @@
-import type { ErrorCode } from '@carillon/wire';
+import { formatControl, SUBPROTOCOL_V2, type ErrorCode } from '@carillon/wire';
 import type { Clock } from './clock.ts';
 import { judgeClose, type Loss } from './loss.ts';
 import type { FrameSink } from './outbound.ts';
 import { toError } from './to-error.ts';
-import type { Transport, TransportSocket } from './transport.ts';
+import type { Transport, TransportClosed, TransportSocket } from './transport.ts';
+import { readWelcome, type Welcome } from './welcome.ts';
 
 export interface ConnectionTarget {
   readonly url: string;
   readonly headers: Readonly<Record<string, string>>;
+  readonly protocols: readonly string[];
+  /** The name that this side goes by in the second protocol, over all its connections. */
+  readonly session: string;
   readonly connectTimeoutMs: number;
   readonly heartbeatTimeoutMs: number;
   /** Whether silence counts from the beginning, or only once the peer has pinged. */
@@ -15,6 +19,7 @@ export interface ConnectionTarget {
 }
 
 export interface ConnectionEvents {
+  /** It may be used: it is open and, in the second protocol, `welcome` is there. */
   onOpen(): void;
   onBinary(bytes: Uint8Array): void;
   onText(text: string): void;
@@ -26,15 +31,20 @@ export interface ConnectionEvents {
 /** How long the closing handshake may take before the socket is cut. */
 const CLOSE_TIMEOUT_MS = 2_000;
 
-/** One socket with its deadlines: it must open in time, and be heard of in time. */
+/**
+ * One socket with its deadlines: it must open in time, and be heard of in time. In the second protocol it is open for
+ * its owner when the hub has answered `hello` with `welcome`, so that nothing is sent before the hub's limits are known.
+ */
 export class Connection implements FrameSink {
   readonly #clock: Clock;
-  readonly #seesPings: boolean;
+  readonly #transport: Transport;
   readonly #target: ConnectionTarget;
   readonly #events: ConnectionEvents;
   readonly #ended: Promise<void>;
   #resolveEnded: () => void = () => undefined;
   #socket: TransportSocket | undefined;
+  #welcome: Welcome | undefined;
+  #stage: 'dialling' | 'greeting' | 'open' = 'dialling';
   #live = true;
   #heardAt = 0;
   #watched = false;
@@ -42,22 +52,22 @@ export class Connection implements FrameSink {
 
   constructor(deps: { readonly clock: Clock; readonly transport: Transport }, target: ConnectionTarget, events: ConnectionEvents) {
     this.#clock = deps.clock;
-    this.#seesPings = deps.transport.seesPings;
+    this.#transport = deps.transport;
     this.#target = target;
     this.#events = events;
     this.#ended = new Promise((resolve) => (this.#resolveEnded = resolve));
     this.#stopTimer = this.#clock.schedule(() => this.#cut('LINK_UNREACHABLE', `not open after ${target.connectTimeoutMs} ms`), target.connectTimeoutMs);
     try {
-      this.#socket = deps.transport.open(target.url, { headers: target.headers }, {
-        onOpen: () => this.#opened(),
+      this.#socket = deps.transport.open(target.url, { headers: target.headers, protocols: target.protocols }, {
+        onOpen: (protocol) => this.#opened(protocol),
         onBinary: (bytes) => this.#heard(() => events.onBinary(bytes)),
-        onText: (text) => this.#heard(() => events.onText(text)),
+        onText: (text) => this.#heard(() => this.#text(text)),
         onPing: () => this.#heard(() => {
-          this.#watch();
+          if (this.#stage === 'open') this.#watch();
           events.onPing();
         }),
         onClosed: (closed) => {
-          this.#gone(judgeClose(closed));
+          this.#gone(this.#judge(closed));
           this.#resolveEnded();
         },
       });
@@ -73,6 +83,11 @@ export class Connection implements FrameSink {
 
   get isOpen(): boolean {
     return this.#live && this.#socket?.isOpen === true;
+  }
+
+  /** What the hub said first; undefined: it speaks the first protocol. */
+  get welcome(): Welcome | undefined {
+    return this.#welcome;
   }
 
   get bufferedBytes(): number {
@@ -94,12 +109,36 @@ export class Connection implements FrameSink {
     return this.#ended.finally(stopTimer);
   }
 
-  #opened(): void {
+  #opened(protocol: string): void {
     if (!this.#live) return;
-    this.#stopTimer();
     this.#heardAt = this.#clock.now();
-    if (this.#seesPings && this.#target.promisesPings) this.#watch();
+    if (protocol === SUBPROTOCOL_V2) {
+      this.#stage = 'greeting';
+      this.#socket?.send(formatControl({ op: 'hello', session: this.#target.session }));
+    } else {
+      this.#ready();
+    }
+  }
+
+  #text(text: string): void {
+    const welcome = this.#stage === 'greeting' ? readWelcome(text) : undefined;
+    if (welcome === undefined) return this.#events.onText(text);
+    this.#welcome = welcome;
+    this.#ready();
+  }
+
+  #ready(): void {
+    this.#stage = 'open';
+    this.#stopTimer();
+    if (this.#transport.seesPings && this.#target.promisesPings) this.#watch();
     this.#events.onOpen();
+  }
+
+  #judge(closed: TransportClosed): Loss {
+    const loss = judgeClose(closed);
+    if (loss.kind !== 'lost' || this.#stage !== 'dialling' || this.#target.protocols.length === 0) return loss;
+    if (closed.offerIgnored === true) return { ...loss, offer: 'ignored' };
+    return this.#transport.tellsIgnoredOffers ? loss : { ...loss, offer: 'perhaps-ignored' };
   }
 
   #heard(tell: () => void): void {

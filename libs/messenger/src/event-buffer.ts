@@ -3,6 +3,8 @@ import type { ReceivedEvent } from './received-event.ts';
 export interface EventBufferLimits {
   readonly maxEvents: number;
   readonly maxBytes: number;
+  /** It had no room for an event, and is half empty again. */
+  readonly onRoom?: () => void;
 }
 
 interface Reader {
@@ -24,6 +26,7 @@ export class EventBuffer {
   #bytes = 0;
   #readers: Reader[] = [];
   #ended = false;
+  #wasFull = false;
   #error: Error | undefined;
 
   constructor(limits: EventBufferLimits) {
@@ -37,8 +40,11 @@ export class EventBuffer {
       reader.resolve({ done: false, value: event });
       return true;
     }
-    if (this.#events.length - this.#head >= this.#limits.maxEvents) return false;
-    if (this.#bytes + event.body.length > this.#limits.maxBytes) return false;
+    const isFull = this.#events.length - this.#head >= this.#limits.maxEvents || this.#bytes + event.body.length > this.#limits.maxBytes;
+    if (isFull) {
+      this.#wasFull = true;
+      return false;
+    }
     this.#events.push(event);
     this.#bytes += event.body.length;
     return true;
@@ -64,12 +70,22 @@ export class EventBuffer {
 
   next(): Promise<IteratorResult<ReceivedEvent, undefined>> {
     const event = this.#take();
-    if (event !== undefined) return Promise.resolve({ done: false, value: event });
+    if (event !== undefined) {
+      this.#tellRoom();
+      return Promise.resolve({ done: false, value: event });
+    }
     return new Promise((resolve, reject) => {
       const reader = { resolve, reject };
       if (this.#ended) this.#finish(reader);
       else this.#readers.push(reader);
     });
+  }
+
+  #tellRoom(): void {
+    const { maxEvents, maxBytes, onRoom } = this.#limits;
+    if (!this.#wasFull || this.#ended || (this.#events.length - this.#head) * 2 > maxEvents || this.#bytes * 2 > maxBytes) return;
+    this.#wasFull = false;
+    onRoom?.();
   }
 
   #finish(reader: Reader): void {

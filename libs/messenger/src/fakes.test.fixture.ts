@@ -3,13 +3,17 @@ import type { Clock } from './clock.ts';
 import { connectWith } from './connect.ts';
 import type { Messenger } from './messenger.ts';
 import type { MessengerOptions } from './options.ts';
-import type { Transport, TransportClosed, TransportEvents, TransportSocket } from './transport.ts';
+import type { Transport, TransportClosed, TransportEvents, TransportOptions, TransportSocket } from './transport.ts';
 
 /** A clock that stands until a test moves it. `chance` is what `random` returns. */
 export class FakeClock implements Clock {
-  chance = 0.5;
+  chance: number;
   #now = 1_000_000;
   readonly #timers = new Set<{ readonly at: number; readonly run: () => void }>();
+
+  constructor(chance = 0.5) {
+    this.chance = chance;
+  }
 
   now(): number {
     return this.#now;
@@ -47,13 +51,17 @@ export class FakeClock implements Clock {
 export class FakeSocket implements TransportSocket {
   isOpen = false;
   bufferedBytes = 0;
+  /** Takes what is sent, when a test puts a hub there. */
+  onSent: ((frame: Uint8Array | string) => void) | undefined;
   closing: 'close' | 'terminate' | undefined;
   readonly url: string;
+  readonly protocols: readonly string[];
   readonly sent: (Uint8Array | string)[] = [];
   readonly #events: TransportEvents;
 
-  constructor(url: string, events: TransportEvents) {
+  constructor(url: string, protocols: readonly string[], events: TransportEvents) {
     this.url = url;
+    this.protocols = protocols;
     this.#events = events;
   }
 
@@ -61,14 +69,15 @@ export class FakeSocket implements TransportSocket {
   get transcript(): string[] {
     return this.sent.map((frame) => {
       if (typeof frame === 'string') return frame;
-      const parsed = parseFrame(frame, 1);
+      const parsed = parseFrame(frame, 2);
       return parsed.ok ? `${parsed.room} ${new TextDecoder().decode(parsed.body)}` : parsed.code;
     });
   }
 
-  open(): void {
+  /** The hub takes the offer only if the test says so. */
+  open(protocol = ''): void {
     this.isOpen = true;
-    this.#events.onOpen();
+    this.#events.onOpen(protocol);
   }
 
   event(room: string, body = '{}'): void {
@@ -94,6 +103,7 @@ export class FakeSocket implements TransportSocket {
 
   send(frame: Uint8Array | string): void {
     this.sent.push(frame);
+    this.onSent?.(frame);
   }
 
   close(): void {
@@ -109,16 +119,18 @@ export class FakeTransport implements Transport {
   readonly sockets: FakeSocket[] = [];
   readonly seesPings: boolean;
   readonly sendsHeaders: boolean;
+  readonly tellsIgnoredOffers: boolean;
   refuse: Error | undefined;
 
   constructor(seesPings = true) {
     this.seesPings = seesPings;
     this.sendsHeaders = seesPings;
+    this.tellsIgnoredOffers = seesPings;
   }
 
-  open(url: string, _options: unknown, events: TransportEvents): TransportSocket {
+  open(url: string, { protocols }: TransportOptions, events: TransportEvents): TransportSocket {
     if (this.refuse !== undefined) throw this.refuse;
-    const socket = new FakeSocket(url, events);
+    const socket = new FakeSocket(url, protocols, events);
     this.sockets.push(socket);
     return socket;
   }
@@ -138,8 +150,7 @@ export interface Rig {
 }
 
 /** A messenger on fakes; `stableAfterMs` is 10,000 and `backoff` 1,000 to 8,000 unless said otherwise. */
-export function rig(options: MessengerOptions = {}, url = 'ws://hub', transport = new FakeTransport()): Rig {
-  const clock = new FakeClock();
+export function rig(options: MessengerOptions = {}, url = 'ws://hub', transport = new FakeTransport(), clock = new FakeClock()): Rig {
   const messenger = connectWith({ clock, transport, stableAfterMs: 10_000 }, url, { backoff: { firstMs: 1_000, capMs: 8_000 }, ...options });
   return { messenger, clock, transport };
 }

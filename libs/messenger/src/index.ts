@@ -1,7 +1,10 @@
-export { CarillonError, type ErrorCode } from '@carillon/wire';
+export { CarillonError, type ErrorCode, type Since } from '@carillon/wire';
 export { connect } from './connect.ts';
-export type { DrainOptions, LastError, Messenger, MessengerState, MessengerStatus, PublishOptions, SendOptions, SignalOptions } from './messenger.ts';
+export type { EventGap } from './gap.ts';
+export type { HistoryPage } from './histories.ts';
+export type { DrainOptions, HistoryOptions, LastError, Messenger, MessengerState, MessengerStatus, PublishOptions, SendOptions, SignalOptions } from './messenger.ts';
 export type { MessengerOptions } from './options.ts';
+export type { Published } from './published.ts';
 export type { ReceivedEvent } from './received-event.ts';
 export { roomEvent, type RoomEvent, type RoomEventFields } from './room-event.ts';
-export type { CallbackOptions, Subscription } from './subscription.ts';
+export type { CallbackOptions, SubscribeOptions, Subscription } from './subscription.ts';

@@ -69,6 +69,15 @@ describe('what the hub is told', () => {
     expect(interest.changes()).toEqual([create('*')]);
   });
 
+  it('is nothing where the hub is asked in another way, until the next connection', () => {
+    const interest = new Interest();
+    interest.add(['A']);
+    interest.skip();
+    expect([interest.isPending, interest.changes()]).toEqual([false, []]);
+    interest.forget();
+    expect(interest.changes()).toEqual([create('A')]);
+  });
+
   it('adds before it drops', () => {
     const interest = new Interest();
     interest.add(['A']);

@@ -1,15 +1,16 @@
 import { ALL_ROOMS, CarillonError, DEFAULT_LIMITS, formatSubscriptionChange, isAllPattern, patternFault } from '@carillon/wire';
+import type { Asking } from './asking.ts';
 
 const utf8 = new TextEncoder();
 /** What `{"rooms":[],"create":false}` takes besides the rooms. */
 const CHANGE_OVERHEAD_BYTES = 32;
 
 /**
- * What the hub has to send: the union of all subscriptions, counted, against what this connection was told.
+ * What a hub of the first protocol has to send: the union of all subscriptions, counted, against what this connection was told.
  * Once every room is wanted that one pattern stands for all others: an original hub sends an event twice to a messenger
  * that registered for both `*` and its room. A change adds before it drops, so that no event falls between.
  */
-export class Interest {
+export class Interest implements Asking {
   readonly #counts = new Map<string, number>();
   readonly #atHub = new Set<string>();
   #touched = new Set<string>();
@@ -44,6 +45,11 @@ export class Interest {
     this.#allDenied = false;
     this.#atHub.clear();
     this.#touched = new Set(this.#counts.keys());
+  }
+
+  /** This hub is asked in another way: nothing is due to it. */
+  skip(): void {
+    this.#touched.clear();
   }
 
   /**

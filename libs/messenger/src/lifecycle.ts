@@ -3,6 +3,7 @@ import { Connection, type ConnectionTarget } from './connection.ts';
 import type { Loss } from './loss.ts';
 import { TABLE, type Effect, type MachineEvent } from './machine.ts';
 import type { MessengerStatus } from './messenger.ts';
+import { Offer } from './offer.ts';
 import { Retry, type RetryOptions } from './retry.ts';
 import type { Transport } from './transport.ts';
 
@@ -10,6 +11,9 @@ export interface LifecycleDeps {
   readonly clock: Clock;
   readonly transport: Transport;
 }
+
+/** How it connects; `offersV2` where whoever listens there may speak the second protocol. */
+export type LifecycleTarget = Omit<ConnectionTarget, 'protocols'> & { readonly retry: RetryOptions; readonly offersV2: boolean };
 
 /** What the owner of a lifecycle does when the table says so. */
 export interface LifecycleEvents {
@@ -37,9 +41,10 @@ export class Lifecycle {
   /** Resolves, once, when it is closed and the socket is gone. */
   readonly closed: Promise<void>;
   readonly #deps: LifecycleDeps;
-  readonly #target: ConnectionTarget;
+  readonly #target: LifecycleTarget;
   readonly #events: LifecycleEvents;
   readonly #retry: Retry;
+  readonly #offer: Offer;
   readonly #raised: MachineEvent[] = [];
   #resolveClosed: () => void = () => undefined;
   #status: MessengerStatus = 'connecting';
@@ -47,13 +52,15 @@ export class Lifecycle {
   #connection: Connection | undefined;
   #open: Connection | undefined;
   #hintMs = 0;
+  #drainMs: number | undefined;
 
-  constructor(deps: LifecycleDeps, target: ConnectionTarget & { readonly retry: RetryOptions }, events: LifecycleEvents) {
+  constructor(deps: LifecycleDeps, target: LifecycleTarget, events: LifecycleEvents) {
     this.closed = new Promise((resolve) => (this.#resolveClosed = resolve));
     this.#deps = deps;
     this.#target = target;
     this.#events = events;
     this.#retry = new Retry(deps.clock, target.retry);
+    this.#offer = new Offer(target.offersV2, () => deps.clock.now());
   }
 
   get status(): MessengerStatus {
@@ -67,6 +74,11 @@ export class Lifecycle {
   /** The connection that was greeted, while it lasts. */
   get open(): Connection | undefined {
     return this.#open;
+  }
+
+  /** The hub is about to stop and wants nobody back for so long: the close that comes is no failure. */
+  expectDrain(afterMs: number): void {
+    this.#drainMs = afterMs;
   }
 
   start(): void {
@@ -118,17 +130,28 @@ export class Lifecycle {
 
   #dial(): void {
     const events = this.#events;
-    this.#connection = new Connection(this.#deps, this.#target, {
-      onOpen: () => this.raise('opened'),
+    const connection = new Connection(this.#deps, { ...this.#target, protocols: this.#offer.next() }, {
+      onOpen: () => {
+        if (connection.welcome !== undefined) this.#offer.taken();
+        this.raise('opened');
+      },
       onBinary: (bytes) => events.onBinary(bytes),
       onText: (text) => events.onText(text),
       onPing: () => events.onPing(),
-      onGone: (loss) => {
-        this.#hintMs = loss.kind === 'lost' ? loss.retryAfterMs : 0;
-        events.onLoss(loss);
-        this.raise(loss.kind);
-      },
+      onGone: (loss) => this.#gone(loss),
     });
+    this.#connection = connection;
+  }
+
+  #gone(loss: Loss): void {
+    const drainMs = this.#drainMs;
+    this.#drainMs = undefined;
+    // The hub is there: this is one try at connecting, not two.
+    if (loss.kind === 'lost' && loss.offer !== undefined && this.#offer.ignored(loss.offer === 'ignored')) return this.#dial();
+    const told = loss.kind === 'lost' && drainMs !== undefined ? drained(loss, drainMs) : loss;
+    this.#hintMs = told.kind === 'lost' ? told.retryAfterMs : 0;
+    this.#events.onLoss(told);
+    this.raise(told.kind);
   }
 
   #end(): void {
@@ -140,4 +163,9 @@ export class Lifecycle {
     if (connection === undefined) this.#resolveClosed();
     else void connection.close().then(this.#resolveClosed);
   }
+}
+
+/** A close that was announced: it is what the hub said it would be, unless the close says otherwise. */
+function drained(loss: Extract<Loss, { readonly kind: 'lost' }>, drainMs: number): Loss {
+  return { ...loss, code: loss.code === 'LINK_UNREACHABLE' ? 'DRAINING' : loss.code, retryAfterMs: Math.max(loss.retryAfterMs, drainMs) };
 }

@@ -3,7 +3,7 @@ import type { TransportClosed } from './transport.ts';
 
 /** What the end of a connection means: try again (no sooner than so many milliseconds from now), or never. */
 export type Loss =
-  | { readonly kind: 'lost'; readonly code: ErrorCode; readonly detail: string; readonly retryAfterMs: number }
+  | { readonly kind: 'lost'; readonly code: ErrorCode; readonly detail: string; readonly retryAfterMs: number; /** The hub ignored the offer of the second protocol, or perhaps did. */ readonly offer?: 'ignored' | 'perhaps-ignored' }
   | { readonly kind: 'refused'; readonly code: ErrorCode; readonly detail: string };
 
 const CODES: Readonly<Record<number, ErrorCode>> = {

@@ -1,7 +1,9 @@
 import type { ErrorCode } from '@carillon/wire';
+import type { HistoryPage, HistoryRange } from './histories.ts';
+import type { Published } from './published.ts';
 import type { ReceivedEvent } from './received-event.ts';
 import type { RoomEvent } from './room-event.ts';
-import type { CallbackOptions, Subscription } from './subscription.ts';
+import type { CallbackOptions, SubscribeOptions, Subscription } from './subscription.ts';
 
 /**
  * What a messenger is doing: `connecting` to the hub, `open`, `waiting` for its next try, `draining` (flushing what
@@ -28,7 +30,9 @@ export interface MessengerState {
   readonly lastPingAt?: number;
   /** The patterns that its open subscriptions ask for. */
   readonly rooms: readonly string[];
-  /** Bytes of frames that wait to be handed to a socket. */
+  /** The protocol agreed on with the hub; unset while there is no connection. */
+  readonly protocol?: 1 | 2;
+  /** Bytes of events that wait to be handed to a socket or, over v2, for the hub's answer. */
   readonly queuedBytes: number;
 }
 
@@ -37,18 +41,31 @@ export interface SignalOptions {
   readonly signal?: AbortSignal;
 }
 
-/** Options of `send`. */
-export type SendOptions = SignalOptions;
+/** Options of `send`. An abort ends the wait; an event that was handed to a hub may or may not be stored then. */
+export interface SendOptions extends SignalOptions {
+  /**
+   * 1 to 64 of `0-9A-Za-z_-`. The log takes an id once, so a publish that is repeated with its id (after a restart, too)
+   * is stored once. Default: a new one. Of no effect over v1, as are the next two.
+   */
+  readonly id?: string;
+  /** Milliseconds after which the event is of no more use. Default: it stays of use. */
+  readonly ttlMs?: number;
+  /** W3C traceparent of the trace that it belongs to. */
+  readonly traceparent?: string;
+}
+
+/** Options of `history`. */
+export interface HistoryOptions extends SignalOptions, HistoryRange {}
 
 /** Options of `publish`. */
-export interface PublishOptions extends SignalOptions {
+export interface PublishOptions extends SendOptions {
   /** The room to route by; default: the event's `affected-room.roomID`. */
   readonly room?: string;
 }
 
 /** Options of `drain`. */
 export interface DrainOptions extends SignalOptions {
-  /** After so long the messenger closes with what still waits unsent. Default 10,000. */
+  /** After so long the messenger closes with what still waits. Default 10,000. */
   readonly drainTimeoutMs?: number;
 }
 
@@ -57,32 +74,43 @@ export interface Messenger {
   readonly state: MessengerState;
 
   /**
-   * Resolves when the messenger is open and its subscriptions were sent to the hub: at once, or the next time.
+   * Resolves when the messenger is open and its subscriptions are in force at the hub: at once, or the next time. (Over v1
+   * a hub does not say so: there they were sent.)
    * Codes: MESSENGER_CLOSED (closed or draining), the code of a final refusal by the hub, ABORTED.
    */
   ready(options?: SignalOptions): Promise<void>;
 
   /**
-   * Publishes one event as JSON. Resolves when its frame was handed to an open socket, which is no promise that the hub
-   * got it: in this protocol events travel at most once. Publishes keep their order; while the hub is away they wait,
-   * up to `outboundMaxBytes`. The hub does not send an event back to the messenger that published it.
-   * Codes: ROOM_NAME_INVALID, EVENT_INVALID (not expressible as JSON), FRAME_TOO_LARGE, PUBLISH_QUEUE_FULL,
-   * MESSENGER_CLOSED, the code of a final refusal by the hub, ABORTED (only while it waits).
+   * Publishes one event as JSON. Resolves when the hub has it and says how safe (`Published`); what was not answered when
+   * a connection broke goes again with its id, before anything newer. Over v1 it resolves with class `sent` when its frame
+   * was handed to an open socket, which is no promise that the hub got it. Publishes keep their order; while they wait
+   * they take room, up to `outboundMaxBytes`. The hub does not send an event back to the messenger that published it.
+   * Codes: ROOM_NAME_INVALID, EVENT_INVALID (not expressible as JSON), TAG_LINE_INVALID (id, ttlMs or traceparent),
+   * FRAME_TOO_LARGE, PUBLISH_QUEUE_FULL, MESSENGER_CLOSED, the code of a refusal by the hub (of this event, or for good),
+   * ABORTED (only while it waits; also after `publishTimeoutMs`).
    */
-  publish<T extends RoomEvent = RoomEvent>(event: T, options?: PublishOptions): Promise<void>;
+  publish<T extends RoomEvent = RoomEvent>(event: T, options?: PublishOptions): Promise<Published>;
 
   /** Publishes a body as it is; otherwise like `publish`. */
-  send(room: string, body: Uint8Array | string, options?: SendOptions): Promise<void>;
+  send(room: string, body: Uint8Array | string, options?: SendOptions): Promise<Published>;
 
   /**
-   * Receives the events of rooms (or patterns, see the README) from now on, in the order of the hub, each once however
-   * many of the patterns match. Without a callback they are kept for the reader of the iterable, up to
-   * `subscriptionMaxEvents`. Rooms are restored after a reconnect; events published while away are not seen.
+   * Receives the events of rooms (or patterns, see the README), by default from now on, in the order of the hub, each once
+   * however many of the patterns match. Without a callback they are kept for the reader of the iterable, up to
+   * `subscriptionMaxEvents`. After a reconnect it goes on after the last event of the log that it had; events of live
+   * rooms, and over v1 all events, that were published while away are not seen.
    * `T` is what `json()` is said to return; it is not checked.
    * Codes (thrown): PATTERN_INVALID, SUBSCRIPTIONS_EXCEEDED, MESSENGER_CLOSED, ABORTED.
    */
-  subscribe<T = unknown>(rooms: string | readonly string[], options?: SignalOptions): Subscription<T>;
+  subscribe<T = unknown>(rooms: string | readonly string[], options?: SubscribeOptions): Subscription<T>;
   subscribe<T = unknown>(rooms: string | readonly string[], onEvent: (event: ReceivedEvent<T>) => void, options?: CallbackOptions): Subscription<T>;
+
+  /**
+   * Reads the past of rooms: a page of what the log has. Waits for a connection; asked again after a reconnect.
+   * Codes: PATTERN_INVALID, LOG_ABSENT (no log at this hub, or a hub of the first protocol), REQUESTS_EXCEEDED (16 at a
+   * time), MESSENGER_CLOSED, the code of a refusal by the hub, ABORTED. A range that is none rejects with RangeError.
+   */
+  history<T = unknown>(rooms: string | readonly string[], options?: HistoryOptions): Promise<HistoryPage<T>>;
 
   /** Hears every change of `state.status`. Returns what ends it. */
   on(name: 'state', listener: (state: MessengerState) => void): () => void;
@@ -93,9 +121,9 @@ export interface Messenger {
   on(name: 'error', listener: (error: Error) => void): () => void;
 
   /**
-   * Takes no more publishes, sends what waits (connecting again if need be), then closes. What is still unsent at the
-   * deadline rejects with MESSENGER_CLOSED from its own publish. A second call returns the first one's promise; an abort
-   * closes at once and rejects with ABORTED.
+   * Takes no more publishes, sends what waits (connecting again if need be), over v2 waits for the answers, then closes.
+   * What is still unsent or unanswered at the deadline rejects with MESSENGER_CLOSED from its own publish. A second call
+   * returns the first one's promise; an abort closes at once and rejects with ABORTED.
    */
   drain(options?: DrainOptions): Promise<void>;
 

@@ -2,9 +2,17 @@
 export interface MessengerOptions {
   /** Its abort closes the messenger, as `close()` does. */
   readonly signal?: AbortSignal;
-  /** Bytes of frames that may wait for the hub; one more rejects with PUBLISH_QUEUE_FULL. Default 4 MiB. */
+  /** Bytes of frames that may wait for the hub or for its answer; one more rejects with PUBLISH_QUEUE_FULL. Default 4 MiB. */
   readonly outboundMaxBytes?: number;
-  /** Events an async iterable may keep for its reader; one more ends it with SUBSCRIPTION_OVERFLOW. Default 10,000. */
+  /**
+   * A publish that the hub has not answered by then rejects with ABORTED; the event may or may not have been stored.
+   * Default: none, it waits as long as the messenger lives.
+   */
+  readonly publishTimeoutMs?: number;
+  /**
+   * Events an async iterable may keep for its reader. Beyond that events of the log wait there, where the hub keeps one; an
+   * event of a live room ends the iterable with SUBSCRIPTION_OVERFLOW. Default 10,000.
+   */
   readonly subscriptionMaxEvents?: number;
   /** Ceiling of the first wait before a reconnect, and of every later one. Default 500 and 30,000; full jitter. */
   readonly backoff?: { readonly firstMs: number; readonly capMs: number };
@@ -27,6 +35,7 @@ export interface MessengerOptions {
 /** The options with every default filled in. */
 export interface CompiledOptions {
   readonly outboundMaxBytes: number;
+  readonly publishTimeoutMs: number | undefined;
   readonly subscriptionMaxEvents: number;
   readonly backoff: { readonly firstMs: number; readonly capMs: number };
   readonly connectTimeoutMs: number;
@@ -38,6 +47,7 @@ export interface CompiledOptions {
 export function compileOptions(options: MessengerOptions): CompiledOptions {
   return {
     outboundMaxBytes: positive('outboundMaxBytes', options.outboundMaxBytes, 4_194_304),
+    publishTimeoutMs: options.publishTimeoutMs === undefined ? undefined : positive('publishTimeoutMs', options.publishTimeoutMs, 0),
     subscriptionMaxEvents: positive('subscriptionMaxEvents', options.subscriptionMaxEvents, 10_000),
     backoff: {
       firstMs: positive('backoff.firstMs', options.backoff?.firstMs, 500),

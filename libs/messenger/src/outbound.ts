@@ -1,11 +1,17 @@
-import { CarillonError } from '@carillon/wire';
+import { backoffMs, CarillonError, isErrorCode, type ErrorCode } from '@carillon/wire';
 import { abortable, type Settle } from './abort.ts';
+import type { Clock } from './clock.ts';
+import { taggedFrame, type OutgoingEvent } from './outgoing-frame.ts';
+import { publishedAs, type Published, type PublishedFrame } from './published.ts';
+import type { Welcome } from './welcome.ts';
 
 /** What takes frames: a connection that is open. */
 export interface FrameSink {
   readonly isOpen: boolean;
   readonly bufferedBytes: number;
-  send(frame: Uint8Array): void;
+  /** What the hub said of itself, when it speaks the second protocol. */
+  readonly welcome: Welcome | undefined;
+  send(frame: Uint8Array | string): void;
 }
 
 /**
@@ -16,19 +22,51 @@ export const SOCKET_MAX_BYTES = 1_048_576;
 /** Small frames cost more memory than their bytes say. */
 export const OUTBOUND_MAX_FRAMES = 65_536;
 
-interface Waiting {
-  readonly frame: Uint8Array;
-  readonly settle: Settle<void>;
+/** Refusals that the log takes back: the event goes again, with its id. */
+const RETRIED: ReadonlySet<string> = new Set<ErrorCode>(['LOG_UNAVAILABLE', 'LOG_BACKLOGGED', 'PUBLISHES_EXCEEDED']);
+
+interface Entry {
+  readonly event: OutgoingEvent;
+  /** Counts publishes: they go in this order, also again. */
+  readonly order: number;
+  readonly settle: Settle<Published>;
+  /** Its caller waits no more; the hub has it and will answer. */
+  isGivenUp: boolean;
 }
 
-/** Frames on their way to a socket, in order. A publish is settled when its frame is handed over, or never will be. */
-export class Outbound {
-  readonly #maxBytes: number;
-  readonly #waiting = new Set<Waiting>();
-  #bytes = 0;
+export interface OutboundOptions {
+  readonly clock: Clock;
+  readonly maxBytes: number;
+  readonly backoff: { readonly firstMs: number; readonly capMs: number };
+  /** A pause is over: `flush` has something to do. */
+  readonly onReady: () => void;
+}
 
-  constructor(maxBytes: number) {
-    this.#maxBytes = maxBytes;
+export interface PublishWait {
+  readonly signal?: AbortSignal | undefined;
+  readonly timeoutMs?: number | undefined;
+}
+
+/**
+ * Events on their way to the log, in order (SPEC.md, "A publish"):
+ *
+ *   waiting ──sent──▶ in flight ──published──▶ settled       v1: waiting ──sent──▶ settled
+ *      ▲                  │ │
+ *      ├─connection lost──┘ └─refused, to be tried again──▶ refused ──all answered, pause over──▶ waiting
+ */
+export class Outbound {
+  readonly #options: OutboundOptions;
+  #waiting = new Set<Entry>();
+  readonly #inFlight = new Map<string, Entry>();
+  #refused: Entry[] = [];
+  #bytes = 0;
+  #orders = 0;
+  #attempt = 0;
+  #isPausing = false;
+  #stopPause: () => void = () => undefined;
+
+  constructor(options: OutboundOptions) {
+    this.#options = options;
   }
 
   get bytes(): number {
@@ -36,46 +74,171 @@ export class Outbound {
   }
 
   get isEmpty(): boolean {
-    return this.#waiting.size === 0;
+    return this.#count === 0;
   }
 
-  /** Hands a frame over or keeps it. Codes: PUBLISH_QUEUE_FULL, ABORTED. */
-  publish(frame: Uint8Array, sink: FrameSink | undefined, signal?: AbortSignal): Promise<void> {
-    if (this.isEmpty && takes(sink)) {
-      sink.send(frame);
-      return Promise.resolve();
+  get #count(): number {
+    return this.#waiting.size + this.#inFlight.size + this.#refused.length;
+  }
+
+  /** Hands an event over or keeps it; call `flush` then. Codes: PUBLISH_QUEUE_FULL, ABORTED, what the hub answers. */
+  publish(event: OutgoingEvent, sink: FrameSink | undefined, { signal, timeoutMs }: PublishWait = {}): Promise<Published> {
+    if (this.isEmpty && takes(sink) && sink.welcome === undefined) {
+      sink.send(event.frame);
+      return Promise.resolve({ class: 'sent' });
     }
-    if (this.#bytes + frame.length > this.#maxBytes || this.#waiting.size >= OUTBOUND_MAX_FRAMES) {
-      return Promise.reject(new CarillonError('PUBLISH_QUEUE_FULL', `${this.#bytes} of ${this.#maxBytes} bytes wait`));
+    if (this.#bytes + event.frame.length > this.#options.maxBytes || this.#count >= OUTBOUND_MAX_FRAMES) {
+      return Promise.reject(new CarillonError('PUBLISH_QUEUE_FULL', `${this.#bytes} of ${this.#options.maxBytes} bytes wait`));
     }
-    return abortable<void>(signal, (settle) => {
-      const waiting = { frame, settle };
-      this.#waiting.add(waiting);
-      this.#bytes += frame.length;
-      return () => this.#remove(waiting);
+    return abortable<Published>(signal, (settle) => {
+      const { clock } = this.#options;
+      const stopTimer = timeoutMs === undefined ? () => undefined : clock.schedule(() => {
+        this.#giveUp(entry);
+        settle.reject(new CarillonError('ABORTED', `not answered within ${timeoutMs} ms`));
+      }, timeoutMs);
+      const entry = { event, order: (this.#orders += 1), settle: stoppingFirst(settle, stopTimer), isGivenUp: false };
+      this.#waiting.add(entry);
+      this.#bytes += event.frame.length;
+      return () => {
+        stopTimer();
+        this.#giveUp(entry);
+      };
     });
   }
 
-  /** Hands over what the sink takes. */
-  flush(sink: FrameSink): void {
-    for (const waiting of this.#waiting) {
-      if (!takes(sink)) return;
-      this.#remove(waiting);
-      sink.send(waiting.frame);
-      waiting.settle.resolve();
+  /** Hands over what the sink takes; true when the sink is why something still waits. */
+  flush(sink: FrameSink): boolean {
+    if (this.#refused.length > 0) return false;
+    for (const entry of this.#waiting) {
+      if (!takes(sink)) return true;
+      if (sink.welcome === undefined) this.#sendUnanswered(entry, sink);
+      else if (!this.#sendAnswered(entry, sink, sink.welcome.limits)) return false;
     }
+    return false;
   }
 
-  /** Gives up what waits. */
+  /** The hub has these. */
+  published({ class: reached, events }: PublishedFrame): void {
+    for (const [id, seq] of events) {
+      const entry = this.#answered(id);
+      if (entry === undefined) continue;
+      this.#bytes -= entry.event.frame.length;
+      entry.settle.resolve(publishedAs(reached, id, seq));
+    }
+    if (this.#refused.length === 0) this.#attempt = 0;
+    this.#pauseWhenAnswered();
+  }
+
+  /** The hub refused an event; false when it is none of these. */
+  refused(id: string, code: string, detail?: string): boolean {
+    const entry = this.#answered(id);
+    if (entry === undefined) return false;
+    if (RETRIED.has(code) && !entry.isGivenUp) {
+      this.#refused.push(entry);
+    } else {
+      this.#bytes -= entry.event.frame.length;
+      entry.settle.reject(isErrorCode(code) ? new CarillonError(code, detail) : new CarillonError('INTERNAL', code));
+    }
+    this.#pauseWhenAnswered();
+    return true;
+  }
+
+  /** The connection is gone: what was not answered goes again, before everything else. */
+  lost(): void {
+    this.#endPause();
+    const unanswered = [...this.#inFlight.values()];
+    this.#inFlight.clear();
+    for (const entry of unanswered) if (entry.isGivenUp) this.#bytes -= entry.event.frame.length;
+    this.#goAgain([...this.#refused, ...unanswered.filter(({ isGivenUp }) => !isGivenUp)]);
+  }
+
+  /** Gives up everything. */
   reject(error: Error): void {
-    for (const waiting of this.#waiting) waiting.settle.reject(error);
+    this.#endPause();
+    for (const entry of [...this.#refused, ...this.#inFlight.values(), ...this.#waiting]) entry.settle.reject(error);
+    this.#refused = [];
+    this.#inFlight.clear();
     this.#waiting.clear();
     this.#bytes = 0;
   }
 
-  #remove(waiting: Waiting): void {
-    if (this.#waiting.delete(waiting)) this.#bytes -= waiting.frame.length;
+  #sendUnanswered(entry: Entry, sink: FrameSink): void {
+    this.#waiting.delete(entry);
+    this.#bytes -= entry.event.frame.length;
+    sink.send(entry.event.frame);
+    entry.settle.resolve({ class: 'sent' });
   }
+
+  /** False when it has to wait for answers to others. */
+  #sendAnswered(entry: Entry, sink: FrameSink, { publishesMax, frameMaxBytes }: Welcome['limits']): boolean {
+    const { event } = entry;
+    // Two events of one id are one to the hub: the second is answered when the first is known to be there.
+    if (this.#inFlight.size >= Math.max(publishesMax, 1) || this.#inFlight.has(event.id)) return false;
+    const frame = taggedFrame(event);
+    this.#waiting.delete(entry);
+    if (frame.length > frameMaxBytes) {
+      this.#bytes -= event.frame.length;
+      entry.settle.reject(new CarillonError('FRAME_TOO_LARGE', `${frame.length} of ${frameMaxBytes} bytes`));
+      return true;
+    }
+    this.#inFlight.set(event.id, entry);
+    sink.send(frame);
+    return true;
+  }
+
+  #answered(id: string): Entry | undefined {
+    const entry = this.#inFlight.get(id);
+    if (entry !== undefined) this.#inFlight.delete(id);
+    return entry;
+  }
+
+  /** Order survives a refusal only if nothing else is under way when the refused ones go again. */
+  #pauseWhenAnswered(): void {
+    if (this.#refused.length === 0 || this.#inFlight.size > 0 || this.#isPausing) return;
+    const { backoff, clock, onReady } = this.#options;
+    const delayMs = backoffMs(this.#attempt, { ...backoff, factor: 2, random: () => clock.random() });
+    this.#attempt += 1;
+    this.#isPausing = true;
+    this.#stopPause = clock.schedule(() => {
+      this.#isPausing = false;
+      this.#goAgain(this.#refused);
+      onReady();
+    }, delayMs);
+  }
+
+  #goAgain(entries: readonly Entry[]): void {
+    this.#refused = [];
+    if (entries.length > 0) this.#waiting = new Set([...entries.toSorted((a, b) => a.order - b.order), ...this.#waiting]);
+  }
+
+  #endPause(): void {
+    this.#isPausing = false;
+    this.#stopPause();
+  }
+
+  #giveUp(entry: Entry): void {
+    if (this.#inFlight.get(entry.event.id) === entry) {
+      entry.isGivenUp = true;
+      return;
+    }
+    const isRefused = this.#refused.includes(entry);
+    if (isRefused) this.#refused = this.#refused.filter((other) => other !== entry);
+    if (isRefused && this.#refused.length === 0) this.#endPause();
+    if (this.#waiting.delete(entry) || isRefused) this.#bytes -= entry.event.frame.length;
+  }
+}
+
+function stoppingFirst<T>({ resolve, reject }: Settle<T>, stop: () => void): Settle<T> {
+  return {
+    resolve: (value) => {
+      stop();
+      resolve(value);
+    },
+    reject: (error) => {
+      stop();
+      reject(error);
+    },
+  };
 }
 
 /** Whether it is open and not yet behind. */

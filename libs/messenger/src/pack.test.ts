@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { ModelHub } from './model-hub.test.fixture.ts';
 import { startStubHub } from './stub-hub.test.fixture.ts';
 
 const run = promisify(execFile);
@@ -15,7 +16,7 @@ const readme = fileURLToPath(new URL('../README.md', import.meta.url));
 /** One way to use every exported name, as strictly as a consumer may compile. */
 const CONSUMER = `
 import { CarillonError, connect, roomEvent } from '@carillon/messenger';
-import type { CallbackOptions, DrainOptions, ErrorCode, LastError, Messenger, MessengerOptions, MessengerState, MessengerStatus, PublishOptions, ReceivedEvent, RoomEvent, RoomEventFields, SendOptions, SignalOptions, Subscription } from '@carillon/messenger';
+import type { CallbackOptions, DrainOptions, ErrorCode, EventGap, HistoryOptions, HistoryPage, LastError, Messenger, MessengerOptions, MessengerState, MessengerStatus, Published, PublishOptions, ReceivedEvent, RoomEvent, RoomEventFields, SendOptions, SignalOptions, Since, SubscribeOptions, Subscription } from '@carillon/messenger';
 
 const options: MessengerOptions = { outboundMaxBytes: 1, subscriptionMaxEvents: 1, backoff: { firstMs: 1, capMs: 1 }, connectTimeoutMs: 1, heartbeatTimeoutMs: 1 };
 export const messenger: Messenger = connect('ws://hub', options);
@@ -24,7 +25,13 @@ export const status: MessengerStatus = state.status;
 export const last: LastError | undefined = state.lastError;
 const fields: RoomEventFields = { room: 'A-1', key: 'k', value: 'v' };
 export const event: RoomEvent = roomEvent(fields, new Date());
-export const subscription: Subscription<{ n: number }> = messenger.subscribe<{ n: number }>('A');
+const since: Since = { seq: 1, epoch: 'e' };
+const wanted: SubscribeOptions = { since, echo: true, onGap: (gap: EventGap) => void gap.reason };
+export const subscription: Subscription<{ n: number }> = messenger.subscribe<{ n: number }>('A', wanted);
+export async function past(published: Published): Promise<HistoryPage<{ n: number }> | undefined> {
+  const range: HistoryOptions = { after: published.class === 'stored' ? published.seq : 0, max: 10 };
+  return published.class === 'sent' ? undefined : messenger.history<{ n: number }>('A', range);
+}
 export async function read(): Promise<number> {
   for await (const received of subscription) {
     const typed: ReceivedEvent<{ n: number }> = received;
@@ -69,13 +76,13 @@ describe('the published packages', () => {
   });
 
   it('run the example of the README in plain JavaScript', async () => {
-    const hub = await startStubHub();
+    const hub = await startStubHub({ model: new ModelHub() });
     const [example = ''] = await examples('js');
     await writeFile(join(project, 'example.js'), example.replaceAll('ws://localhost:7100', hub.url));
     const { stdout, stderr } = await run(process.execPath, ['example.js'], { cwd: project, timeout: 15_000 });
     await hub.stop();
     expect({ stdout, stderr }).toEqual({ stdout: 'ITB-1101 power on\n', stderr: '' });
-    expect(hub.heard[0]).toBe('{"rooms":["ITB-1101"],"create":true}');
+    expect(hub.heard.filter((text) => text.includes('subscribe'))).toEqual(['{"op":"subscribe","request":"_1","rooms":["ITB-1101"]}', '{"op":"unsubscribe","request":"_1"}']);
     expect(hub.joined).toBe(2);
   });
 

@@ -1,9 +1,17 @@
-import { CarillonError } from '@carillon/wire';
+import { CarillonError, type TagFields } from '@carillon/wire';
 
 /** One event as it came. The same object goes to every subscription that matches: treat it as read-only. */
 export interface ReceivedEvent<T = unknown> {
   /** The room it was routed by. */
   readonly room: string;
+  /** Its id; undefined over v1, as are the next three. */
+  readonly id?: string | undefined;
+  /** Its position in the log; undefined for an event of a live room. With the subscription's `epoch` it is a place to go on from. */
+  readonly seq?: number | undefined;
+  /** When a hub accepted it, in milliseconds since 1970. */
+  readonly at?: number | undefined;
+  /** The session that published it, as the hub knows it. */
+  readonly from?: string | undefined;
   /** The body as it came; hubs of the original system put blank lines before the JSON. */
   readonly body: Uint8Array;
   /** The body as JSON, parsed at the first call. Code (thrown): JSON_INVALID. */
@@ -19,11 +27,19 @@ const lenientUtf8 = new TextDecoder('utf-8');
 export class FrameEvent implements ReceivedEvent {
   readonly room: string;
   readonly body: Uint8Array;
+  readonly id: string | undefined;
+  readonly seq: number | undefined;
+  readonly at: number | undefined;
+  readonly from: string | undefined;
   #parsed: { readonly value: unknown } | undefined;
 
-  constructor(room: string, body: Uint8Array) {
+  constructor(room: string, body: Uint8Array, { id, seq, at, from }: TagFields = {}) {
     this.room = room;
     this.body = body;
+    this.id = id;
+    this.seq = seq;
+    this.at = at;
+    this.from = from;
   }
 
   json(): unknown {

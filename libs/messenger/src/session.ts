@@ -1,23 +1,23 @@
-import { CarillonError, DEFAULT_LIMITS, parseFrame } from '@carillon/wire';
+import { CarillonError, createEventIds } from '@carillon/wire';
 import { abortable, abortedError, type Settle } from './abort.ts';
-import { callbackSink } from './callback-sink.ts';
-import { EventBuffer } from './event-buffer.ts';
+import { Dialogue } from './dialogue.ts';
 import { Faults } from './faults.ts';
-import { readHubError } from './hub-error.ts';
+import { checkRange, type HistoryPage } from './histories.ts';
 import type { HubUrl } from './hub-url.ts';
-import { Interest, validPatterns } from './interest.ts';
+import { validPatterns } from './interest.ts';
 import { Lifecycle, type LifecycleDeps } from './lifecycle.ts';
 import { Listeners } from './listeners.ts';
 import type { Loss } from './loss.ts';
-import type { DrainOptions, Messenger, MessengerState, PublishOptions, SendOptions, SignalOptions } from './messenger.ts';
+import type { DrainOptions, HistoryOptions, Messenger, MessengerState, PublishOptions, SendOptions, SignalOptions } from './messenger.ts';
+import { newSubscription } from './new-subscription.ts';
 import { positive, type CompiledOptions } from './options.ts';
 import { Outbound, takes } from './outbound.ts';
-import { eventJson, outgoingFrame, roomOf } from './outgoing-frame.ts';
-import { FrameEvent, type ReceivedEvent } from './received-event.ts';
+import { eventJson, outgoingEvent, roomOf } from './outgoing-frame.ts';
+import type { Published } from './published.ts';
+import type { ReceivedEvent } from './received-event.ts';
 import type { RoomEvent } from './room-event.ts';
-import { Router } from './router.ts';
-import { RoomSubscription, type CallbackOptions, type EventSink, type Subscription } from './subscription.ts';
-import { FRAME_RECEIVE_MAX_BYTES } from './transport.ts';
+import { sessionName } from './session-name.ts';
+import type { CallbackOptions, SubscribeOptions, Subscription } from './subscription.ts';
 
 export interface SessionDeps extends LifecycleDeps {
   readonly stableAfterMs: number;
@@ -26,10 +26,6 @@ export interface SessionDeps extends LifecycleDeps {
 /** How soon to look again whether a socket that is behind takes more: no platform's WebSocket says so by itself. */
 const FLUSH_RETRY_MS = 10;
 const DRAIN_TIMEOUT_MS = 10_000;
-/** Bytes one iterable may keep for its reader, besides the bound on events. */
-const SUBSCRIPTION_MAX_BYTES = 67_108_864;
-
-const RECEIVE_LIMITS = { ...DEFAULT_LIMITS, frameMaxBytes: FRAME_RECEIVE_MAX_BYTES };
 
 /** A messenger: subscriptions and waiting publishes, which outlive the connections that serve them. */
 export class Session implements Messenger {
@@ -38,11 +34,11 @@ export class Session implements Messenger {
   readonly #clock: SessionDeps['clock'];
   readonly #lifecycle: Lifecycle;
   readonly #outbound: Outbound;
-  readonly #interest = new Interest();
-  readonly #router = new Router();
+  readonly #dialogue: Dialogue;
+  readonly #nextId: () => string;
   readonly #stateListeners = new Listeners<MessengerState>();
   readonly #faults: Faults;
-  readonly #waitingForOpen = new Set<Settle<void>>();
+  readonly #waitingForReady = new Set<Settle<void>>();
   #lastPingAt: number | undefined;
   /** Why it is closed, when the hub wanted it so. */
   #refusal: CarillonError | undefined;
@@ -57,16 +53,27 @@ export class Session implements Messenger {
     this.#options = options;
     this.#clock = deps.clock;
     this.#faults = new Faults(() => deps.clock.now());
-    this.#outbound = new Outbound(options.outboundMaxBytes);
-    this.#lifecycle = new Lifecycle(deps, { ...options, url: hub.url, promisesPings: hub.promisesPings, retry: { ...options.backoff, stableAfterMs: deps.stableAfterMs } }, {
+    const random = (): number => deps.clock.random();
+    this.#nextId = createEventIds({ now: () => deps.clock.now(), random40: () => Math.floor(random() * 2 ** 40) });
+    this.#outbound = new Outbound({ clock: deps.clock, maxBytes: options.outboundMaxBytes, backoff: options.backoff, onReady: () => this.#pump() });
+    this.#dialogue = new Dialogue({
+      outbound: this.#outbound,
+      report: this.#faults.report,
+      onChange: () => this.#queueChanges(),
+      onAnswer: () => this.#pump(),
+      onDrain: (afterMs) => this.#lifecycle.expectDrain(afterMs),
+    });
+    this.#lifecycle = new Lifecycle(deps, {
+      ...options, url: hub.url, promisesPings: hub.promisesPings, offersV2: hub.registersRooms, session: sessionName(random), retry: { ...options.backoff, stableAfterMs: deps.stableAfterMs },
+    }, {
       onGreet: () => this.#greet(),
       onWait: () => this.#wait(),
       onFlush: () => this.#startDrain(),
       onEnd: () => this.#end(),
       onStatus: () => this.#stateListeners.emit(this.state, this.#faults.report),
       onLoss: (loss) => this.#lose(loss),
-      onBinary: (bytes) => this.#receive(bytes),
-      onText: (text) => this.#hearHub(text),
+      onBinary: (bytes) => this.#dialogue.receive(bytes),
+      onText: (text) => this.#dialogue.hear(text),
       onPing: () => (this.#lastPingAt = this.#clock.now()),
     });
   }
@@ -76,13 +83,15 @@ export class Session implements Messenger {
   }
 
   get state(): MessengerState {
+    const { version } = this.#dialogue;
     return {
       status: this.#lifecycle.status,
       hub: this.#hub.shown,
       attempt: this.#lifecycle.attempt,
       ...(this.#faults.last === undefined ? {} : { lastError: this.#faults.last }),
       ...(this.#lastPingAt === undefined ? {} : { lastPingAt: this.#lastPingAt }),
-      rooms: this.#interest.patterns,
+      ...(version === undefined ? {} : { protocol: version }),
+      rooms: this.#dialogue.patterns,
       queuedBytes: this.#outbound.bytes,
     };
   }
@@ -90,41 +99,52 @@ export class Session implements Messenger {
   async ready(options: SignalOptions = {}): Promise<void> {
     this.#refuseWhenOver();
     return abortable<void>(options.signal, (settle) => {
-      if (this.#lifecycle.status === 'open') settle.resolve();
-      else this.#waitingForOpen.add(settle);
-      return () => this.#waitingForOpen.delete(settle);
+      this.#waitingForReady.add(settle);
+      this.#tellReady();
+      return () => this.#waitingForReady.delete(settle);
     });
   }
 
-  async publish<T extends RoomEvent = RoomEvent>(event: T, options: PublishOptions = {}): Promise<void> {
+  async publish<T extends RoomEvent = RoomEvent>(event: T, options: PublishOptions = {}): Promise<Published> {
     return this.send(options.room ?? roomOf(event), eventJson(event), options);
   }
 
-  async send(room: string, body: Uint8Array | string, options: SendOptions = {}): Promise<void> {
+  async send(room: string, body: Uint8Array | string, options: SendOptions = {}): Promise<Published> {
     if (options.signal?.aborted === true) throw abortedError(options.signal);
     this.#refuseWhenOver();
-    const frame = outgoingFrame(room, body);
+    const { id = this.#nextId(), ttlMs, traceparent, signal } = options;
+    const event = outgoingEvent(room, body, { id, ttlMs, traceparent });
     // What was subscribed to before this publish is asked for before it: the answer may come at once.
     if (this.#changesQueued) this.#pump();
-    const sent = this.#outbound.publish(frame, this.#lifecycle.open, options.signal);
+    const sent = this.#outbound.publish(event, this.#lifecycle.open, { signal, timeoutMs: this.#options.publishTimeoutMs });
     if (!this.#outbound.isEmpty) this.#pump();
     return sent;
   }
 
-  subscribe<T = unknown>(rooms: string | readonly string[], onEventOrOptions?: ((event: ReceivedEvent<T>) => void) | SignalOptions, callbackOptions?: CallbackOptions): Subscription<T> {
+  subscribe<T = unknown>(rooms: string | readonly string[], onEventOrOptions?: ((event: ReceivedEvent<T>) => void) | SubscribeOptions, callbackOptions?: CallbackOptions): Subscription<T> {
     const onEvent = typeof onEventOrOptions === 'function' ? onEventOrOptions : undefined;
     const options: CallbackOptions = (typeof onEventOrOptions === 'function' ? callbackOptions : onEventOrOptions) ?? {};
     if (options.signal?.aborted === true) throw abortedError(options.signal);
     this.#refuseWhenOver();
     const patterns = validPatterns(rooms);
-    const sink: EventSink = onEvent === undefined
-      ? new EventBuffer({ maxEvents: this.#options.subscriptionMaxEvents, maxBytes: SUBSCRIPTION_MAX_BYTES })
-      : callbackSink(onEvent, options.onError ?? this.#faults.report);
-    this.#interest.add(patterns);
-    const subscription = new RoomSubscription(patterns, { sink, signal: options.signal, onClosed: (ended) => this.#unsubscribe(ended) });
-    this.#router.add(subscription);
-    this.#queueChanges();
+    this.#dialogue.want(patterns);
+    const subscription = newSubscription(patterns, {
+      onEvent,
+      options,
+      maxEvents: this.#options.subscriptionMaxEvents,
+      report: this.#faults.report,
+      onRestart: (restarted) => this.#dialogue.restart(restarted),
+      onClosed: (ended) => this.#dialogue.unsubscribe(ended),
+    });
+    this.#dialogue.subscribe(subscription);
     return subscription;
+  }
+
+  async history<T = unknown>(rooms: string | readonly string[], options: HistoryOptions = {}): Promise<HistoryPage<T>> {
+    if (options.signal?.aborted === true) throw abortedError(options.signal);
+    this.#refuseWhenOver();
+    checkRange(options);
+    return this.#dialogue.history(validPatterns(rooms), options) as Promise<HistoryPage<T>>;
   }
 
   on(name: 'state', listener: (state: MessengerState) => void): () => void;
@@ -167,15 +187,19 @@ export class Session implements Messenger {
   }
 
   #greet(): void {
-    this.#interest.forget();
+    this.#dialogue.greet(this.#lifecycle.open?.welcome);
     this.#pump();
-    if (this.#lifecycle.status === 'draining') return;
-    for (const settle of this.#waitingForOpen) settle.resolve();
-    this.#waitingForOpen.clear();
+  }
+
+  #tellReady(): void {
+    if (this.#lifecycle.status !== 'open' || !this.#dialogue.isInForce) return;
+    for (const settle of this.#waitingForReady) settle.resolve();
+    this.#waitingForReady.clear();
   }
 
   #wait(): void {
     this.#stopFlushTimer();
+    this.#dialogue.lost();
     if (this.#lifecycle.status === 'draining') this.#pump();
   }
 
@@ -188,33 +212,32 @@ export class Session implements Messenger {
     this.#stopFlushTimer();
     this.#stopDrainTimer();
     this.#rejectWaiting();
-    this.#outbound.reject(this.#over());
-    for (const subscription of this.#router.all()) subscription.end(this.#refusal);
+    this.#dialogue.end(this.#over(), this.#refusal);
   }
 
   #rejectWaiting(): void {
-    for (const settle of this.#waitingForOpen) settle.reject(this.#over());
-    this.#waitingForOpen.clear();
+    for (const settle of this.#waitingForReady) settle.reject(this.#over());
+    this.#waitingForReady.clear();
   }
 
-  /** Moves what waits: subscription changes first, then frames; looks again soon when the socket is behind. */
+  /** Moves what waits: what is to be asked first, then events; looks again soon when the socket is behind. */
   #pump(): void {
     this.#stopFlushTimer();
     const { open, status } = this.#lifecycle;
     this.#changesQueued = false;
-    const told = !this.#hub.registersRooms || (open !== undefined && this.#tellRooms());
-    if (told && open !== undefined) this.#outbound.flush(open);
+    const told = !this.#hub.registersRooms || (open !== undefined && this.#ask());
+    const isBehind = told && open !== undefined && this.#outbound.flush(open);
+    this.#tellReady();
     const idle = this.#outbound.isEmpty && (open === undefined || open.bufferedBytes === 0);
     if (status === 'draining' && idle) return this.#lifecycle.raise('flushed');
-    const behind = status === 'draining' || !told || !this.#outbound.isEmpty;
-    if (open !== undefined && behind) this.#stopFlushTimer = this.#clock.schedule(() => this.#pump(), FLUSH_RETRY_MS);
+    if (open !== undefined && (status === 'draining' || !told || isBehind)) this.#stopFlushTimer = this.#clock.schedule(() => this.#pump(), FLUSH_RETRY_MS);
   }
 
-  #tellRooms(): boolean {
+  #ask(): boolean {
     const { open } = this.#lifecycle;
-    if (!this.#interest.isPending) return true;
+    if (!this.#dialogue.isPending) return true;
     if (!takes(open)) return false;
-    for (const text of this.#interest.changes()) open.send(text);
+    for (const text of this.#dialogue.asks()) open.send(text);
     return true;
   }
 
@@ -225,25 +248,6 @@ export class Session implements Messenger {
     queueMicrotask(() => {
       if (this.#changesQueued) this.#pump();
     });
-  }
-
-  #unsubscribe(subscription: RoomSubscription): void {
-    this.#router.remove(subscription);
-    this.#interest.release(subscription.rooms);
-    this.#queueChanges();
-  }
-
-  #receive(bytes: Uint8Array): void {
-    const parsed = parseFrame(bytes, 1, RECEIVE_LIMITS);
-    if (parsed.ok) this.#router.dispatch(new FrameEvent(parsed.room, parsed.body));
-    else this.#faults.report(new CarillonError(parsed.code, parsed.detail));
-  }
-
-  #hearHub(text: string): void {
-    const error = readHubError(text);
-    if (error === undefined) return;
-    this.#faults.report(error);
-    if (error.code === 'RECEIVE_DENIED' && this.#interest.denied()) this.#queueChanges();
   }
 
   #lose(loss: Loss): void {

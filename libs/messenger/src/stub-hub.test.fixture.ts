@@ -1,8 +1,8 @@
 import { createServer, type IncomingMessage } from 'node:http';
 import type { AddressInfo } from 'node:net';
-import { matchesPattern, parseFrame, parseSubscriptionChange } from '@carillon/wire';
- 
+import { matchesPattern, parseFrame, parseSubscriptionChange, SUBPROTOCOL_V2 } from '@carillon/wire';
 import { WebSocketServer, type WebSocket } from 'ws';
+import { ModelHub } from './model-hub.test.fixture.ts';
 
 /** What the stub knows of one messenger. */
 export interface StubPeer {
@@ -11,20 +11,25 @@ export interface StubPeer {
   readonly patterns: Set<string>;
 }
 
-/** A v1 hub, small enough to see through: it routes between messengers and notes what it hears. */
+/**
+ * A hub, small enough to see through: it routes between messengers and notes what it hears. By default one of v1, which
+ * ignores offers of a subprotocol as the original does; with `model` one of v2, which answers at once.
+ */
 export interface StubHub {
   readonly url: string;
   readonly port: number;
   readonly peers: Set<StubPeer>;
   /** Text frames, and event frames as `room body`, in the order they came. */
   readonly heard: string[];
-  /** How many connections there were. */
+  /** How many connections there were, without those that their messengers gave up because the offer was ignored. */
   readonly joined: number;
+  readonly offersIgnored: number;
   stop(closeCode?: number, reason?: string): Promise<void>;
 }
 
 export interface StubHubOptions {
   readonly port?: number;
+  readonly model?: ModelHub;
   /** HTTP status to refuse handshakes with. */
   readonly refuseWith?: number;
   /** Body of such a refusal. */
@@ -33,10 +38,11 @@ export interface StubHubOptions {
 
 export async function startStubHub(options: StubHubOptions = {}): Promise<StubHub> {
   const server = createServer();
-  const sockets = new WebSocketServer({ noServer: true });
+  const sockets = new WebSocketServer({ noServer: true, handleProtocols: () => (options.model === undefined ? false : SUBPROTOCOL_V2) });
   const peers = new Set<StubPeer>();
   const heard: string[] = [];
   let joined = 0;
+  let offersIgnored = 0;
   server.on('upgrade', (request, socket, head) => {
     if (options.refuseWith !== undefined) {
       const { problem = '' } = options;
@@ -44,10 +50,16 @@ export async function startStubHub(options: StubHubOptions = {}): Promise<StubHu
       return;
     }
     sockets.handleUpgrade(request, socket, head, (webSocket) => {
+      if (request.headers['sec-websocket-protocol'] !== undefined && webSocket.protocol === '') {
+        offersIgnored += 1;
+        webSocket.on('error', () => undefined);
+        return;
+      }
       joined += 1;
       const peer = { socket: webSocket, request, patterns: new Set<string>() };
       peers.add(peer);
       webSocket.on('close', () => peers.delete(peer));
+      if (options.model !== undefined) return void joinModel(options.model, webSocket, heard);
       webSocket.on('message', (payload: Buffer, isBinary) => {
         if (isBinary) route(peers, peer, payload, heard);
         else register(peer, payload.toString(), heard);
@@ -64,6 +76,9 @@ export async function startStubHub(options: StubHubOptions = {}): Promise<StubHu
     get joined() {
       return joined;
     },
+    get offersIgnored() {
+      return offersIgnored;
+    },
     async stop(closeCode, reason) {
       for (const { socket } of peers) {
         if (closeCode === undefined) socket.terminate();
@@ -72,6 +87,17 @@ export async function startStubHub(options: StubHubOptions = {}): Promise<StubHu
       await new Promise((resolve) => server.close(resolve));
     },
   };
+}
+
+function joinModel(model: ModelHub, webSocket: WebSocket, heard: string[]): void {
+  const peer = model.join((frame) => webSocket.send(frame));
+  webSocket.on('close', () => peer.leave());
+  webSocket.on('message', (payload: Buffer, isBinary) => {
+    if (!isBinary) heard.push(payload.toString());
+    peer.receive(isBinary ? payload : payload.toString());
+    peer.catchUp();
+    peer.answer();
+  });
 }
 
 function register(peer: StubPeer, text: string, heard: string[]): void {
@@ -95,8 +121,8 @@ function route(peers: ReadonlySet<StubPeer>, from: StubPeer, payload: Buffer, he
   }
 }
 
-/** Waits until a condition holds. */
-export async function eventually(condition: () => boolean, timeoutMs = 5_000): Promise<void> {
+/** Waits until a condition holds; so long that a busy machine is slow and not wrong. */
+export async function eventually(condition: () => boolean, timeoutMs = 30_000): Promise<void> {
   const until = Date.now() + timeoutMs;
   while (!condition()) {
     if (Date.now() > until) throw new Error(`not within ${timeoutMs} ms: ${condition.toString()}`);

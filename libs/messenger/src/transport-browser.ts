@@ -4,7 +4,7 @@ import type { Transport, TransportEvents, TransportOptions, TransportSocket } fr
  * The WebSocket of browsers (and of every runtime that resolves the `browser` condition). It cannot send headers, does
  * not show pings, and says of a connection that failed no more than that it did.
  */
-export const transport: Transport = { seesPings: false, sendsHeaders: false, open };
+export const transport: Transport = { seesPings: false, sendsHeaders: false, tellsIgnoredOffers: false, open };
 
 /** The host of the page. */
 export function systemName(): string {
@@ -12,10 +12,12 @@ export function systemName(): string {
   return location === undefined || location.hostname === '' ? 'browser' : location.hostname;
 }
 
-function open(url: string, _options: TransportOptions, events: TransportEvents): TransportSocket {
-  const socket = new WebSocket(url);
+function open(url: string, options: TransportOptions, events: TransportEvents): TransportSocket {
+  const socket = new WebSocket(url, [...options.protocols]);
   socket.binaryType = 'arraybuffer';
-  socket.addEventListener('open', () => events.onOpen());
+  socket.addEventListener('open', () => events.onOpen(socket.protocol));
+  // It says nothing that the close after it does not; other runtimes throw an error that nobody hears.
+  socket.addEventListener('error', () => undefined);
   socket.addEventListener('message', (event: MessageEvent<ArrayBuffer | string>) => {
     if (typeof event.data === 'string') events.onText(event.data);
     else events.onBinary(new Uint8Array(event.data));

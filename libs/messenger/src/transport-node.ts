@@ -9,11 +9,14 @@ const CLOSE_TIMEOUT_MS = 2_000;
 /** A problem is a few hundred characters. */
 const PROBLEM_MAX_CHARACTERS = 4_096;
 
+/** ws's words for a server that ignored the offer (RFC 6455 §4.1 makes that a failure); it has no code for it. */
+const NO_SUBPROTOCOL = 'Server sent no subprotocol';
+
 /** `ws` takes `closeTimeout` since 8.19; its types do not say so yet. */
 type WsOptions = ClientOptions & { readonly closeTimeout: number };
 
 /** The WebSocket of Node programs. */
-export const transport: Transport = { seesPings: true, sendsHeaders: true, open };
+export const transport: Transport = { seesPings: true, sendsHeaders: true, tellsIgnoredOffers: true, open };
 
 /** The name that this host gives itself. */
 export function systemName(): string {
@@ -22,11 +25,11 @@ export function systemName(): string {
 
 function open(url: string, options: TransportOptions, events: TransportEvents): TransportSocket {
   const wsOptions: WsOptions = { headers: options.headers, maxPayload: SOCKET_RECEIVE_MAX_BYTES, perMessageDeflate: false, followRedirects: false, closeTimeout: CLOSE_TIMEOUT_MS };
-  const socket = new WebSocket(url, [], wsOptions);
+  const socket = new WebSocket(url, [...options.protocols], wsOptions);
   // Each body gets an ArrayBuffer of its own: a view would keep the chunk alive that the network delivered.
   socket.binaryType = 'arraybuffer';
-  let fault: Pick<TransportClosed, 'code' | 'detail' | 'retryAfterMs'> = {};
-  socket.on('open', () => events.onOpen());
+  let fault: Pick<TransportClosed, 'code' | 'detail' | 'retryAfterMs' | 'offerIgnored'> = {};
+  socket.on('open', () => events.onOpen(socket.protocol));
   socket.on('ping', () => events.onPing());
   socket.on('message', (payload) => {
     if (payload instanceof ArrayBuffer) events.onBinary(new Uint8Array(payload));
@@ -44,7 +47,7 @@ function open(url: string, options: TransportOptions, events: TransportEvents): 
   });
   socket.on('error', (error: Error & { readonly code?: string }) => {
     // The first fault is the cause; `terminate` makes another one of its own.
-    if (fault.detail === undefined) fault = { ...faultCode(error.code), detail: error.message === '' ? String(error.code) : error.message };
+    if (fault.detail === undefined) fault = { ...faultCode(error.code), detail: error.message === '' ? String(error.code) : error.message, offerIgnored: error.message === NO_SUBPROTOCOL };
   });
   socket.on('close', (closeCode, reason) => events.onClosed({ closeCode, reason: reason.toString(), ...fault }));
   return {

@@ -9,6 +9,8 @@ export interface Transport {
   readonly seesPings: boolean;
   /** Whether headers reach the hub; without them an access key travels in the path. */
   readonly sendsHeaders: boolean;
+  /** Whether `offerIgnored` is ever set; without it every handshake that failed may have failed for that reason. */
+  readonly tellsIgnoredOffers: boolean;
   /** Starts to connect. May throw when the platform refuses the address (a page of https may not dial ws). */
   open(url: string, options: TransportOptions, events: TransportEvents): TransportSocket;
 }
@@ -16,10 +18,13 @@ export interface Transport {
 export interface TransportOptions {
   /** Headers of the handshake, where the platform can send any. */
   readonly headers: Readonly<Record<string, string>>;
+  /** Subprotocols to offer. */
+  readonly protocols: readonly string[];
 }
 
 export interface TransportEvents {
-  onOpen(): void;
+  /** `protocol` is the subprotocol that was agreed on; empty: none. */
+  onOpen(protocol: string): void;
   onBinary(bytes: Uint8Array): void;
   onText(text: string): void;
   onPing(): void;
@@ -37,6 +42,8 @@ export interface TransportClosed {
   readonly detail?: string;
   /** How long an HTTP refusal asked to stay away. */
   readonly retryAfterMs?: number;
+  /** The peer would have opened the connection, but answered none of the subprotocols. */
+  readonly offerIgnored?: boolean;
 }
 
 export interface TransportSocket {

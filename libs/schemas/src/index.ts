@@ -1,5 +1,7 @@
 export { parseJsonBody, type JsonBody } from './json-body.ts';
-export { readRoomEvent, type FieldFault, type ReadRoomEvent } from './read-room-event.ts';
+export { type FieldFault } from './field-fault.ts';
+export { cloudEvent, readCloudEvent, type CloudEvent, type ReadCloudEvent } from './cloud-event.ts';
+export { readRoomEvent, type ReadRoomEvent } from './read-room-event.ts';
 export { basicDevice, basicRoom, deviceFromId, EVENT_TAGS, roomEvent, roomFromId, type BasicDevice, type BasicRoom, type RoomEvent } from './room-event.ts';
 export {
   FEED_APPLIED_SUBJECT, FEED_BEAT_SUBJECT, FEED_BUCKET, feedEntry, feedKey, feedRecord, KEYS_USED_SUBJECT,
@@ -18,7 +20,7 @@ export {
 } from './resources/key.ts';
 export { member, memberCreate, memberUpdate, role, ROLES, type Member, type MemberCreate, type MemberUpdate, type Role } from './resources/member.ts';
 export { description, displayName, PAGE_LIMIT_DEFAULT, PAGE_LIMIT_MAX, pageOf, pageQuery, type Page, type PageQuery } from './resources/page.ts';
-export { retention, roomLane, roomPolicy, roomPolicyCreate, roomPolicyUpdate, type RoomPolicy, type RoomPolicyCreate, type RoomPolicyUpdate } from './resources/room-policy.ts';
+export { retention, roomLane, roomPolicy, roomPolicyCreate, roomPolicyUpdate, type RoomLane, type RoomPolicy, type RoomPolicyCreate, type RoomPolicyUpdate } from './resources/room-policy.ts';
 export { session, sessionCreate, sessionCreated, type Session, type SessionCreated } from './resources/session.ts';
 export { password, passwordChange, user, userCreate, username, userUpdate, type User, type UserCreate, type UserUpdate } from './resources/user.ts';
 export {

@@ -1,13 +1,8 @@
 import { roomFault, type ErrorCode } from '@carillon/wire';
 
+import { describeFaults, faultsOf, type FieldFault } from './field-fault.ts';
 import { parseJsonBody } from './json-body.ts';
 import { roomEvent, type RoomEvent } from './room-event.ts';
-
-export interface FieldFault {
-  /** JSON pointer to the field. */
-  readonly pointer: string;
-  readonly detail: string;
-}
 
 export type ReadRoomEvent =
   | { readonly ok: true; readonly event: RoomEvent; /** The routing tag: `affected-room.roomID`. */ readonly room: string }
@@ -22,16 +17,11 @@ export function readRoomEvent(bytes: Uint8Array): ReadRoomEvent {
   if (!body.ok) return { ...body, errors: [] };
   const parsed = roomEvent.safeParse(body.value);
   if (!parsed.success) {
-    const errors = parsed.error.issues.slice(0, 20).map((issue) => ({ pointer: issue.path.map((step) => `/${escapeStep(String(step))}`).join(''), detail: issue.message }));
-    return { ok: false, code: 'EVENT_INVALID', detail: errors.map(({ pointer, detail }) => `${pointer || '/'} ${detail}`).join('; '), errors };
+    const errors = faultsOf(parsed.error);
+    return { ok: false, code: 'EVENT_INVALID', detail: describeFaults(errors), errors };
   }
   const room = parsed.data['affected-room'].roomID ?? '';
   const fault = roomFault(room);
   if (fault !== undefined) return { ok: false, code: 'ROOM_NAME_INVALID', detail: `affected-room.roomID is ${fault}`, errors: [{ pointer: '/affected-room/roomID', detail: fault }] };
   return { ok: true, event: parsed.data, room };
-}
-
-/** RFC 6901 §3. */
-function escapeStep(step: string): string {
-  return step.replaceAll('~', '~0').replaceAll('/', '~1');
 }

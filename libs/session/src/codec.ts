@@ -13,6 +13,8 @@ export interface OutboundEvent {
   readonly source: Lane | undefined;
   /** Position in its batch. */
   order: number;
+  /** Where a reader of server-sent events goes on after it, when the log has it. */
+  readonly place?: string | undefined;
 }
 
 /**
@@ -30,11 +32,22 @@ export interface Codec {
 }
 
 const FIN_BINARY = 0x82;
+const FIN_TEXT = 0x81;
 const LENGTH_16 = 126;
 const LENGTH_64 = 127;
 const MASKED = 0x80;
 
 const headerBytes = (length: number): number => (length < LENGTH_16 ? 2 : length < 65_536 ? 4 : 10);
+
+/** A text frame as it goes to a peer that was accepted. It travels in the lane, so that it keeps its place among the events. */
+export function textFrame(text: string): Buffer {
+  const length = Buffer.byteLength(text);
+  const target = Buffer.allocUnsafe(headerBytes(length) + length);
+  const at = writeHeader(target, 0, length, 0);
+  target[0] = FIN_TEXT;
+  target.write(text, at);
+  return target;
+}
 
 /** Writes the header of a final binary frame (RFC 6455 §5.2) without its mask key. */
 function writeHeader(target: Buffer, start: number, length: number, maskBit: number): number {
@@ -114,7 +127,7 @@ const DATA = Buffer.from('data: ');
 
 /**
  * What a live tail gets: a server-sent event whose data is the v1 frame, `ROOMID` and the JSON on lines of their own,
- * with the event's id when it has one. Line ends of the body become the stream's own.
+ * with its place in the log, or else its id when it has one. Line ends of the body become the stream's own.
  */
 export const SSE: Codec = {
   name: 'sse',
@@ -134,7 +147,7 @@ function encodeSse(event: OutboundEvent): Buffer {
     if (at > lineStart) pieces.push(SSE_NEXT_LINE, bytes.subarray(lineStart, at));
     lineStart = at + 1;
   }
-  const id = /\tid=([^\t]+)/.exec(event.fields)?.[1];
+  const id = event.place ?? /\tid=([^\t]+)/.exec(event.fields)?.[1];
   if (id !== undefined) pieces.unshift(Buffer.from(`id: ${id}\n`));
   pieces.push(SSE_END);
   return Buffer.concat(pieces);

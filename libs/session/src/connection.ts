@@ -3,7 +3,7 @@ import type { Duplex } from 'node:stream';
 import { ERRORS, formatCloseReason, type ErrorCode } from '@carillon/wire';
 import { WebSocket, type RawData } from 'ws';
 
-import type { Codec } from './codec.ts';
+import { textFrame, type Codec } from './codec.ts';
 import { Lane, type LaneCut, type LaneGroup, type LaneSink } from './lane.ts';
 
 /**
@@ -15,6 +15,8 @@ export interface ConnectionHandler {
   frame(connection: Connection, bytes: Buffer): void;
   /** A text frame, valid UTF-8. */
   text(connection: Connection, text: string): void;
+  /** What waits for the peer passed half of its bound (see `LaneOwner.laneBehind`). */
+  behind?(connection: Connection): void;
   /** The connection is gone; called once. */
   closed(connection: Connection, close: ConnectionClose): void;
 }
@@ -160,6 +162,11 @@ export class Connection {
     if (this.isOpen && this.lane.isClear) this.#socket.send(text);
   }
 
+  /** Sends a control frame in its place among the events, whatever waits; of connections that were accepted. */
+  sendControl(text: string): void {
+    if (this.isOpen) this.lane.write(textFrame(text), 0);
+  }
+
   ping(): void {
     if (!this.isOpen) return;
     this.pingTick ??= this.#ticks.now;
@@ -195,6 +202,10 @@ export class Connection {
 
   terminate(): void {
     this.#socket.terminate();
+  }
+
+  laneBehind(): void {
+    this.#handler.behind?.(this);
   }
 
   laneCut(cut: LaneCut, droppedEvents: number): void {

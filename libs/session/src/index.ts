@@ -1,5 +1,5 @@
 export { BatchWriter, createRoute, PROCESS_CLOCK, type BatchClock, type BatchCounts, type Route } from './batch-writer.ts';
-export { compose, SSE, V1, V2, type Codec, type OutboundEvent } from './codec.ts';
+export { compose, SSE, textFrame, V1, V2, type Codec, type OutboundEvent } from './codec.ts';
 export { Connection, type ConnectionClose, type ConnectionHandler, type Ticks } from './connection.ts';
 export { dial, readProblemCode, type Dialled, type DialOptions } from './dial.ts';
 export { Door, refuseUpgrade, type AcceptOptions, type DoorOptions } from './door.ts';

@@ -27,6 +27,8 @@ const SINK_MAX_BYTES = 65_536;
 export type LaneCut = 'PEER_SLOW' | 'PEER_STALLED' | 'MEMORY_PRESSURE';
 
 export interface LaneOwner {
+  /** Called when what waits passes half of the bound, again after the lane was empty: the last moment to send less. */
+  laneBehind?(): void;
   /** Called once when the lane must be cut; `droppedEvents` were queued or about to be and are gone. */
   laneCut(cut: LaneCut, droppedEvents: number): void;
 }
@@ -93,6 +95,8 @@ export class Lane {
   #lateEvents = 0;
   #closed = false;
   #emptied: (() => void) | undefined = undefined;
+  #isBehind = false;
+  #clearListeners: (() => void)[] | undefined = undefined;
 
   constructor(sink: LaneSink, options: { readonly codec: Codec; readonly owner: LaneOwner; readonly group: LaneGroup; readonly maxBytes: number }) {
     this.#sink = sink;
@@ -144,6 +148,25 @@ export class Lane {
     this.#queue.push({ chunk, events });
     this.#queuedBytes += chunk.length;
     this.#group.grow(this, chunk.length);
+    if (this.#isBehind || this.#queuedBytes * 2 <= this.#maxBytes) return;
+    this.#isBehind = true;
+    this.#owner.laneBehind?.();
+  }
+
+  /** Calls back once when the socket takes more, at once when it does now; also when the lane ends. */
+  whenClear(listener: () => void): void {
+    if (this.#closed || this.isClear) {
+      listener();
+      return;
+    }
+    (this.#clearListeners ??= []).push(listener);
+    if (this.#queue === undefined && this.#clearListeners.length === 1) this.#sink.once('drain', () => this.#clear());
+  }
+
+  #clear(): void {
+    const listeners = this.#clearListeners ?? [];
+    this.#clearListeners = undefined;
+    for (const listener of listeners) listener();
   }
 
   #drain(): void {
@@ -168,7 +191,9 @@ export class Lane {
     if (this.#queue === undefined) {
       const emptied = this.#emptied;
       this.#emptied = undefined;
+      this.#isBehind = false;
       emptied?.();
+      this.#clear();
       return;
     }
     // The kernel may have taken all of it at once: then no drain event comes.
@@ -210,6 +235,7 @@ export class Lane {
     this.#emptied = undefined;
     if (bytes > 0) this.#group.shrink(this, bytes);
     emptied?.();
+    this.#clear();
     return dropped;
   }
 }

@@ -4,7 +4,7 @@ import type { AddressInfo } from 'node:net';
 import { encodeFrame } from '@carillon/wire';
 import { afterEach, describe, expect, it, vi } from 'vitest';
 
-import { compose, LaneGroup, LiveTail, SSE, type LaneCut, type OutboundEvent } from './index.ts';
+import { compose, LaneGroup, LiveTail, SSE, V1, type LaneCut, type LiveTailOptions, type OutboundEvent } from './index.ts';
 
 /** Waits for a condition; looks again every few milliseconds. */
 const eventually = <T>(check: () => T | Promise<T>, intervalMs = 10): Promise<T> => vi.waitFor(check, { timeout: 10_000, interval: intervalMs });
@@ -16,11 +16,11 @@ afterEach(async () => {
 interface Tailed { readonly tail: LiveTail; readonly response: IncomingMessage; readonly got: () => string; readonly isEnded: () => boolean; readonly closes: { droppedEvents: number; cut: LaneCut | undefined }[]; readonly group: LaneGroup; readonly openSockets: () => Promise<number> }
 
 /** A live tail over HTTP, with the reader's side of it. */
-async function openTail(laneMaxBytes = 1_000_000): Promise<Tailed> {
+async function openTail(laneMaxBytes = 1_000_000, more: Pick<LiveTailOptions, 'codec' | 'retryMs'> = {}): Promise<Tailed> {
   const group = new LaneGroup(100_000_000);
   const closes: Tailed['closes'] = [];
   const tails: LiveTail[] = [];
-  const server = createServer((_request, response) => tails.push(new LiveTail(response, { group, laneMaxBytes, closed: (droppedEvents, cut) => closes.push({ droppedEvents, cut }) })));
+  const server = createServer((_request, response) => tails.push(new LiveTail(response, { group, laneMaxBytes, ...more, closed: (droppedEvents, cut) => closes.push({ droppedEvents, cut }) })));
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
   undo.push(() => new Promise((resolve) => server.close(resolve)), () => server.closeAllConnections());
   const asked = request({ port: (server.address() as AddressInfo).port, host: '127.0.0.1', agent: false }).end();
@@ -92,6 +92,14 @@ describe('a live tail', () => {
     expect(numbers).toEqual(Array.from({ length: count - (tailed.closes[0]?.droppedEvents ?? 0) }, (_, at) => at));
     expect(tailed.got()).toMatch(/\n\nevent: error\ndata: \{"code":"PEER_SLOW","title":"[^"]+"\}\n\n$/);
     expect([tailed.closes.length, tailed.group.queuedBytes]).toEqual([1, 0]);
+  });
+
+  it('says when to come back where it is worth it, and shows events as it is told', async () => {
+    const tailed = await openTail(300_000, { codec: V1, retryMs: () => 1_499.6 });
+    expect(tailed.tail.lane.codec).toBe(V1);
+    tailed.tail.lane.cut('MEMORY_PRESSURE');
+    await eventually(() => expect(tailed.isEnded()).toBe(true));
+    expect(tailed.got()).toMatch(/^: connected\n\nretry: 1500\nevent: error\ndata: \{"code":"MEMORY_PRESSURE","title":"[^"]+"\}\n\n$/);
   });
 
   it.each([

@@ -2,7 +2,7 @@ import type { ServerResponse } from 'node:http';
 
 import { ERRORS } from '@carillon/wire';
 
-import { SSE } from './codec.ts';
+import { SSE, type Codec } from './codec.ts';
 import { Lane, type LaneCut, type LaneGroup } from './lane.ts';
 
 /**
@@ -12,6 +12,10 @@ import { Lane, type LaneCut, type LaneGroup } from './lane.ts';
 export interface LiveTailOptions {
   readonly group: LaneGroup;
   readonly laneMaxBytes: number;
+  /** How events look; default: `SSE`. */
+  readonly codec?: Codec;
+  /** When a tail that is cut is to come back; default: nothing is said of it. */
+  readonly retryMs?: () => number;
   readonly closed: (droppedEvents: number, cut: LaneCut | undefined) => void;
 }
 
@@ -26,7 +30,7 @@ export class LiveTail {
   constructor(response: ServerResponse, options: LiveTailOptions) {
     this.#response = response;
     this.#options = options;
-    this.lane = new Lane(response, { codec: SSE, owner: this, group: options.group, maxBytes: options.laneMaxBytes });
+    this.lane = new Lane(response, { codec: options.codec ?? SSE, owner: this, group: options.group, maxBytes: options.laneMaxBytes });
     response.writeHead(200, { 'content-type': 'text/event-stream', 'cache-control': 'no-store', 'x-accel-buffering': 'no' });
     response.write(': connected\n\n');
     response.on('error', () => this.#end(0, undefined));
@@ -41,7 +45,8 @@ export class LiveTail {
   laneCut(cut: LaneCut, droppedEvents: number): void {
     this.#end(droppedEvents, cut);
     this.#destroyLater();
-    if (!this.#response.writableEnded) this.#response.end(`event: error\ndata: ${JSON.stringify({ code: cut, title: ERRORS[cut].title })}\n\n`);
+    const retryMs = this.#options.retryMs?.();
+    if (!this.#response.writableEnded) this.#response.end(`${retryMs === undefined ? '' : `retry: ${Math.round(retryMs)}\n`}event: error\ndata: ${JSON.stringify({ code: cut, title: ERRORS[cut].title })}\n\n`);
   }
 
   /** Ends the tail because the server stops, after what the lane holds; `retryAfterMs` is when the client reconnects. */

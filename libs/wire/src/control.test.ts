@@ -3,7 +3,7 @@ import { describe, expect, it } from 'vitest';
 
 import { DEFAULT_LIMITS, formatControl, parseControl, parseSubscriptionChange, patternFault, type ControlFrame } from './index.ts';
 
-const OPS = ['hello', 'welcome', 'subscribe', 'unsubscribe', 'subscribed', 'published', 'error', 'gap', 'ack', 'nack', 'defer', 'discard', 'history', 'presence', 'drain', 'bye'];
+const OPS = ['hello', 'welcome', 'subscribe', 'subscribed', 'live', 'behind', 'unsubscribe', 'published', 'error', 'gap', 'history', 'page', 'consume', 'consuming', 'ack', 'nack', 'defer', 'discard', 'presence', 'drain', 'bye'];
 const REFUSALS = ['CONTROL_INVALID', 'CONTROL_TOO_LARGE', 'PATTERN_INVALID'];
 
 const answers = (text: string): void => {
@@ -72,29 +72,29 @@ describe('reading a text frame', () => {
 
 describe('what was read', () => {
   it('holds the fields of its op and no others', () => {
-    const parsed = parseControl('{"op":"ack","room":"A","seq":1,"delayMs":5,"rooms":["x"],"extra":{}}');
-    expect(parsed).toEqual({ ok: true, frame: { op: 'ack', room: 'A', seq: 1 } });
+    const parsed = parseControl('{"op":"ack","request":"A","seqs":[1],"delayMs":5,"rooms":["x"],"extra":{}}');
+    expect(parsed).toEqual({ ok: true, frame: { op: 'ack', request: 'A', seqs: [1] } });
   });
 
   it('holds only valid patterns, in their order', () => {
     fc.assert(
       fc.property(fc.array(fc.oneof(fc.string({ unit: 'grapheme', maxLength: 6 }), fc.constantFrom('*', '**', 'a**', '**a', 'a-*')), { maxLength: 8 }), (rooms) => {
-        const parsed = parseControl(JSON.stringify({ op: 'subscribe', rooms }));
+        const parsed = parseControl(JSON.stringify({ op: 'subscribe', request: '1', rooms }));
         const expected = rooms.every((room) => patternFault(room) === undefined);
         expect(parsed.ok).toBe(expected);
-        if (parsed.ok) expect(parsed.frame).toEqual({ op: 'subscribe', rooms });
+        if (parsed.ok) expect(parsed.frame).toEqual({ op: 'subscribe', request: '1', rooms });
       }),
       { numRuns: 2_000 },
     );
   });
 
   it.each(['{"seq":1,"at":"noon"}', '{"seq":1,"last":null}', '{"at":5,"seq":-1}', '{"last":1.5,"at":5}'])('never says two starts at once (%s)', (since) => {
-    expect(parseControl(`{"op":"subscribe","rooms":["A"],"since":${since}}`)).toMatchObject({ ok: false, code: 'CONTROL_INVALID' });
+    expect(parseControl(`{"op":"subscribe","request":"1","rooms":["A"],"since":${since}}`)).toMatchObject({ ok: false, code: 'CONTROL_INVALID' });
   });
 
   it('is written so that it is read back', () => {
     const frames: ControlFrame[] = [
-      { op: 'subscribe', request: '"\n', rooms: ['階-*', '🚪'], since: { at: Number.MAX_SAFE_INTEGER } },
+      { op: 'subscribe', request: 'a_B-9', rooms: ['階-*', '🚪'], since: { at: Number.MAX_SAFE_INTEGER } },
       { op: 'error', code: 'INTERNAL', detail: '\u0000\ud7ff' },
       { op: 'presence', room: 'A', joined: [], left: ['x', 'y'] },
     ];

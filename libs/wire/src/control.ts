@@ -13,40 +13,67 @@ export interface SubscriptionChange {
 }
 
 export type ControlFrame =
-  | { readonly op: 'hello'; readonly hub?: string; readonly session?: string }
-  | { readonly op: 'welcome'; readonly hub?: string; readonly session?: string; readonly heartbeatMs: number; readonly limits: { readonly frameMaxBytes: number; readonly roomMaxBytes: number; readonly patternsMax: number } }
-  | { readonly op: 'subscribe'; readonly request?: string; readonly rooms: readonly string[]; readonly since?: Since }
-  | { readonly op: 'unsubscribe'; readonly request?: string; readonly rooms: readonly string[] }
-  | { readonly op: 'subscribed'; readonly request?: string; readonly rooms: readonly string[] }
-  | { readonly op: 'published'; readonly id: string; readonly seq?: number; readonly class: 'live' | 'stored' | 'replicated' }
+  | { readonly op: 'hello'; readonly session?: string }
+  | { readonly op: 'welcome'; readonly session: string; readonly hub?: string; readonly heartbeatMs: number; /** Of the log; none: this hub keeps nothing. */ readonly epoch?: string; readonly class?: StoredClass; readonly limits: WelcomeLimits }
+  | { readonly op: 'subscribe'; readonly request: string; readonly rooms: readonly string[]; readonly since?: Since; readonly echo?: boolean }
+  | { readonly op: 'subscribed'; readonly request: string; readonly seq?: number; readonly epoch?: string }
+  | { readonly op: 'live'; readonly request: string; readonly seq: number }
+  | { readonly op: 'behind'; readonly request: string; readonly seq: number }
+  | { readonly op: 'unsubscribe'; readonly request: string }
+  | { readonly op: 'published'; readonly class: 'live' | StoredClass; /** Id and sequence of each; 0: it was not stored. */ readonly events: readonly (readonly [id: string, seq: number])[] }
   | { readonly op: 'error'; /** Of the catalogue, or of a newer one. */ readonly code: string; readonly detail?: string; readonly request?: string }
-  | { readonly op: 'gap'; readonly room: string; readonly from: number; readonly to: number }
-  | { readonly op: 'ack' | 'nack' | 'defer' | 'discard'; readonly room: string; readonly seq: number; readonly delayMs?: number }
-  | { readonly op: 'history'; readonly request: string; readonly room: string; readonly before?: number; readonly max: number }
+  | { readonly op: 'gap'; readonly request: string; readonly from: number; readonly to: number; readonly reason: GapReason }
+  | { readonly op: 'history'; readonly request: string; readonly rooms: readonly string[]; readonly before?: number; readonly after?: number; readonly max: number }
+  | { readonly op: 'page'; readonly request: string; readonly next: number; readonly isLast: boolean }
+  | { readonly op: 'consume'; readonly request: string; readonly name: string; readonly rooms: readonly string[]; readonly since?: Since; readonly ackTimeoutMs?: number; readonly maxDeliveries?: number; readonly maxInFlight?: number }
+  | { readonly op: 'consuming'; readonly request: string }
+  | { readonly op: 'ack'; readonly request: string; readonly seqs: readonly number[] }
+  | { readonly op: 'nack'; readonly request: string; readonly seqs: readonly number[]; readonly delayMs?: number; readonly reason?: string }
+  | { readonly op: 'defer'; readonly request: string; readonly seqs: readonly number[]; readonly delayMs?: number; readonly reason?: string }
+  | { readonly op: 'discard'; readonly request: string; readonly seqs: readonly number[]; readonly reason?: string }
   | { readonly op: 'presence'; readonly room: string; readonly joined?: readonly string[]; readonly left?: readonly string[] }
   | { readonly op: 'drain'; readonly afterMs: number }
   | { readonly op: 'bye'; readonly code?: string };
 
-/** Where a subscription starts: after a sequence, at a time (ms since 1970), or with the last n events. */
-export type Since = { readonly seq: number } | { readonly at: number } | { readonly last: number };
+/** How safe a stored event is: fsynced on one machine, or on a quorum of servers. */
+export type StoredClass = 'stored' | 'replicated';
+
+/** Why events that were asked for do not come: past retention, unreadable, or of a log that was made anew since. */
+export type GapReason = 'retention' | 'damaged' | 'epoch';
+
+export interface WelcomeLimits {
+  readonly frameMaxBytes: number;
+  readonly roomMaxBytes: number;
+  readonly patternsMax: number;
+  /** Publishes that may wait for their ack at a time. */
+  readonly publishesMax: number;
+}
+
+/** Where a subscription starts: after a sequence (of a log's epoch), at a time (ms since 1970), or with the last n events. */
+export type Since = { readonly seq: number; readonly epoch?: string } | { readonly at: number } | { readonly last: number };
 
 export type ControlOp = ControlFrame['op'];
 
 /** Every `op`, with the fields it must have and their shapes; what else an object holds is ignored. */
 const SHAPES: Readonly<Record<ControlOp, Readonly<Record<string, Shape>>>> = {
-  hello: { hub: 'text?', session: 'text?' },
-  welcome: { hub: 'text?', session: 'text?', heartbeatMs: 'whole', limits: 'limits' },
-  subscribe: { request: 'text?', rooms: 'patterns', since: 'since?' },
-  unsubscribe: { request: 'text?', rooms: 'patterns' },
-  subscribed: { request: 'text?', rooms: 'patterns' },
-  published: { id: 'text', seq: 'whole?', class: 'class' },
+  hello: { session: 'name?' },
+  welcome: { session: 'name', hub: 'text?', heartbeatMs: 'whole', epoch: 'text?', class: 'stored?', limits: 'limits' },
+  subscribe: { request: 'name', rooms: 'patterns', since: 'since?', echo: 'flag?' },
+  subscribed: { request: 'name', seq: 'whole?', epoch: 'text?' },
+  live: { request: 'name', seq: 'whole' },
+  behind: { request: 'name', seq: 'whole' },
+  unsubscribe: { request: 'name' },
+  published: { class: 'class', events: 'places' },
   error: { code: 'text', detail: 'text?', request: 'text?' },
-  gap: { room: 'text', from: 'whole', to: 'whole' },
-  ack: { room: 'text', seq: 'whole' },
-  nack: { room: 'text', seq: 'whole', delayMs: 'whole?' },
-  defer: { room: 'text', seq: 'whole', delayMs: 'whole?' },
-  discard: { room: 'text', seq: 'whole' },
-  history: { request: 'text', room: 'text', before: 'whole?', max: 'whole' },
+  gap: { request: 'name', from: 'whole', to: 'whole', reason: 'gap' },
+  history: { request: 'name', rooms: 'patterns', before: 'whole?', after: 'whole?', max: 'whole' },
+  page: { request: 'name', next: 'whole', isLast: 'flag' },
+  consume: { request: 'name', name: 'name', rooms: 'patterns', since: 'since?', ackTimeoutMs: 'whole?', maxDeliveries: 'whole?', maxInFlight: 'whole?' },
+  consuming: { request: 'name' },
+  ack: { request: 'name', seqs: 'wholes' },
+  nack: { request: 'name', seqs: 'wholes', delayMs: 'whole?', reason: 'text?' },
+  defer: { request: 'name', seqs: 'wholes', delayMs: 'whole?', reason: 'text?' },
+  discard: { request: 'name', seqs: 'wholes', reason: 'text?' },
   presence: { room: 'text', joined: 'texts?', left: 'texts?' },
   drain: { afterMs: 'whole' },
   bye: { code: 'text?' },
@@ -55,7 +82,7 @@ const SHAPES: Readonly<Record<ControlOp, Readonly<Record<string, Shape>>>> = {
 /** A subscription starts at one of these, so that a reader may tell them apart by which is there. */
 const STARTS = ['seq', 'at', 'last'] as const;
 
-type Shape = 'text' | 'text?' | 'texts?' | 'whole' | 'whole?' | 'patterns' | 'since?' | 'class' | 'limits';
+type Shape = 'text' | 'text?' | 'texts?' | 'name' | 'name?' | 'flag' | 'flag?' | 'whole' | 'whole?' | 'wholes' | 'places' | 'patterns' | 'since?' | 'class' | 'stored?' | 'gap' | 'limits';
 type Refusal = { readonly ok: false; readonly code: Extract<ErrorCode, 'CONTROL_INVALID' | 'CONTROL_TOO_LARGE' | 'PATTERN_INVALID'>; readonly detail: string };
 
 export type ParsedControl = { readonly ok: true; readonly frame: ControlFrame } | Refusal;
@@ -64,6 +91,10 @@ export type ParsedSubscriptionChange = { readonly ok: true; readonly change: Sub
 const utf8 = new TextEncoder();
 const isRecord = (value: unknown): value is Record<string, unknown> => typeof value === 'object' && value !== null && !Array.isArray(value);
 const isWhole = (value: unknown): boolean => Number.isSafeInteger(value) && (value as number) >= 0;
+// What is told apart by it: sessions, requests, consumers, ids.
+const NAME = /^[0-9A-Za-z_-]{1,64}$/;
+const isName = (value: unknown): boolean => typeof value === 'string' && NAME.test(value);
+const isPlace = (value: unknown): boolean => Array.isArray(value) && value.length === 2 && isName(value[0]) && isWhole(value[1]);
 const isText = (value: unknown): value is string => typeof value === 'string' && value.length <= 1_024;
 const invalid = (detail: string): Refusal => ({ ok: false, code: 'CONTROL_INVALID', detail });
 
@@ -106,24 +137,47 @@ export function formatSubscriptionChange(change: SubscriptionChange): string {
   return JSON.stringify({ rooms: change.rooms, create: change.create });
 }
 
+const LIMITS: readonly (keyof WelcomeLimits)[] = ['frameMaxBytes', 'roomMaxBytes', 'patternsMax', 'publishesMax'];
+
+function isSince(value: unknown): boolean {
+  if (!isRecord(value) || STARTS.filter((key) => value[key] !== undefined).length !== 1 || !STARTS.some((key) => isWhole(value[key]))) return false;
+  return value['epoch'] === undefined || (value['seq'] !== undefined && isText(value['epoch']));
+}
+
 function fits(shape: Shape, value: unknown): boolean {
   switch (shape) {
     case 'text':
       return isText(value);
-    case 'text?':
-      return value === undefined || isText(value);
     case 'texts?':
       return value === undefined || (Array.isArray(value) && value.every(isText));
+    case 'name':
+      return isName(value);
+    case 'flag':
+      return typeof value === 'boolean';
     case 'whole':
       return isWhole(value);
-    case 'whole?':
-      return value === undefined || isWhole(value);
+    case 'wholes':
+      return Array.isArray(value) && value.every(isWhole);
+    case 'places':
+      return Array.isArray(value) && value.every(isPlace);
     case 'class':
       return value === 'live' || value === 'stored' || value === 'replicated';
+    case 'gap':
+      return value === 'retention' || value === 'damaged' || value === 'epoch';
     case 'limits':
-      return isRecord(value) && isWhole(value['frameMaxBytes']) && isWhole(value['roomMaxBytes']) && isWhole(value['patternsMax']);
+      return isRecord(value) && LIMITS.every((name) => isWhole(value[name]));
     case 'since?':
-      return value === undefined || (isRecord(value) && STARTS.filter((key) => value[key] !== undefined).length === 1 && STARTS.some((key) => isWhole(value[key])));
+      return value === undefined || isSince(value);
+    case 'text?':
+      return value === undefined || isText(value);
+    case 'name?':
+      return value === undefined || isName(value);
+    case 'flag?':
+      return value === undefined || typeof value === 'boolean';
+    case 'whole?':
+      return value === undefined || isWhole(value);
+    case 'stored?':
+      return value === undefined || value === 'stored' || value === 'replicated';
     case 'patterns':
       return true; // told apart by patternsFault, which has a code of its own
     default:

@@ -1,6 +1,6 @@
 export { backoffMs, type BackoffOptions } from './backoff.ts';
 export { formatCloseReason, mayComeBack, parseCloseReason, SUBPROTOCOL_V2, type CloseReason } from './close-reason.ts';
-export { formatControl, formatSubscriptionChange, parseControl, parseSubscriptionChange, type ControlFrame, type ControlOp, type ParsedControl, type ParsedSubscriptionChange, type Since, type SubscriptionChange } from './control.ts';
+export { formatControl, formatSubscriptionChange, parseControl, parseSubscriptionChange, type ControlFrame, type ControlOp, type GapReason, type ParsedControl, type ParsedSubscriptionChange, type Since, type StoredClass, type SubscriptionChange, type WelcomeLimits } from './control.ts';
 export { CarillonError, DROP_REASONS, ERRORS, isErrorCode, type DropReason, type ErrorCode, type ErrorEntry, type ErrorKind } from './errors.ts';
 export { createEventIds, isUlid, type EventIdSources } from './event-id.ts';
 export { encodeFrame, findRoomEnd, findTagEnd, parseFrame, splitFrame, type FrameParts, type FrameRefusal, type ParsedFrame, type SplitFrame, type WireVersion } from './frame.ts';

@@ -5,7 +5,7 @@
 export interface TagFields {
   /** ULID of the event, given where it entered. */
   readonly id?: string;
-  /** Position in the room's log. */
+  /** Position in the log. */
   readonly seq?: number;
   /** When the event was accepted, in milliseconds since 1970. */
   readonly at?: number;
@@ -15,6 +15,10 @@ export interface TagFields {
   readonly ttl?: number;
   /** W3C traceparent. */
   readonly tp?: string;
+  /** Which request of this peer it answers: a subscription that catches up, a history page, a consumer. None: every live subscription. */
+  readonly re?: string;
+  /** Which attempt at delivering it this is, 1 the first; of consumers. */
+  readonly try?: number;
 }
 
  
@@ -52,15 +56,17 @@ function assign(fields: { -readonly [K in keyof TagFields]: TagFields[K] }, key:
   switch (key) {
     case 'seq':
     case 'at':
-    case 'ttl': {
+    case 'ttl':
+    case 'try': {
       const number = whole(value);
       if (number === undefined) return `${key} is not a whole number`;
       fields[key] = number;
       return undefined;
     }
     case 'id':
-      if (!ID.test(value)) return 'id is not an event id';
-      fields.id = value;
+    case 're':
+      if (!ID.test(value)) return key === 'id' ? 'id is not an event id' : 're is not a request';
+      fields[key] = value;
       return undefined;
     case 'tp':
       if (!TRACEPARENT.test(value)) return 'tp is not a traceparent';
@@ -83,5 +89,7 @@ export function formatTagFields(fields: TagFields): string {
   if (fields.from !== undefined) text += `\tfrom=${fields.from}`;
   if (fields.ttl !== undefined) text += `\tttl=${fields.ttl}`;
   if (fields.tp !== undefined) text += `\ttp=${fields.tp}`;
+  if (fields.re !== undefined) text += `\tre=${fields.re}`;
+  if (fields.try !== undefined) text += `\ttry=${fields.try}`;
   return text;
 }

@@ -1,9 +1,15 @@
 import { parseArgs } from 'node:util';
 
 import { measureAuthorise } from './authorise.ts';
+import { measureCatchUp } from './catch-up.ts';
+import { measureComeBack } from './come-back.ts';
 import { measureConfigWrites } from './config-writes.ts';
+import { measureDurable } from './durable.ts';
+import { measureDurableAppend } from './durable-append.ts';
 import { measureFanOut, type FanOutResult } from './fan-out.ts';
 import { measureIdle } from './idle.ts';
+import { measureJetStreamAppend } from './jetstream-append.ts';
+import { measureOutbox } from './outbox.ts';
 import { measureRate } from './rate.ts';
 import { report, type CaseResult } from './report.ts';
 import { measureSlowPeers } from './slow-peers.ts';
@@ -11,7 +17,7 @@ import { judge } from './targets.ts';
 import { externalSubject, startHubSubject, startPlainSubject, type Subject } from './subject.ts';
 
 /**
- * `npm run bench -- [--case fanout|rate|idle|slow|authorise|config] [--seconds 3] [--rounds 3] [--shape 100x50] [--against name=pid@port/path]`
+ * `npm run bench -- [--case fanout|rate|idle|slow|authorise|config|durable|catch-up|come-back|durable-append|jetstream|outbox] [--seconds 3] [--rounds 3] [--shape 100x50] [--queued 1000000] [--against name=pid@port/path]`
  * Hubs run with access keys. One JSON object a case and a bound on standard output, a table for people on standard error; exit code 1 when a bound
  * does not hold. Linux only: CPU and memory are the
  * kernel's account of the server process.
@@ -26,7 +32,7 @@ const FAN_OUTS = [
 ];
 
 const { values } = parseArgs({
-  options: { case: { type: 'string' }, seconds: { type: 'string', default: '3' }, against: { type: 'string', multiple: true, default: [] }, idle: { type: 'string', default: '10000' }, shape: { type: 'string' }, rounds: { type: 'string', default: '3' } },
+  options: { case: { type: 'string' }, seconds: { type: 'string', default: '3' }, against: { type: 'string', multiple: true, default: [] }, idle: { type: 'string', default: '10000' }, shape: { type: 'string' }, rounds: { type: 'string', default: '3' }, queued: { type: 'string', default: '1000000' } },
 });
 const seconds = Number(values.seconds);
 /** Odd, for a median. */
@@ -96,6 +102,24 @@ if (wanted('authorise')) {
 }
 if (wanted('config')) {
   add({ case: 'config', server: 'config-manager', ...(await measureConfigWrites(seconds * 2)) });
+}
+if (wanted('durable')) {
+  add({ case: 'durable', server: 'hub', ...(await measureDurable({ seconds, rounds, eventBytes: EVENT_BYTES })) });
+}
+if (wanted('catch-up')) {
+  add({ case: 'catch-up', server: 'hub', ...(await measureCatchUp({ eventBytes: EVENT_BYTES })) });
+}
+if (wanted('durable-append')) {
+  add({ case: 'durable-append', server: 'log', ...(await measureDurableAppend(EVENT_BYTES)) });
+}
+if (wanted('jetstream')) {
+  add({ case: 'jetstream', server: 'log', ...(await measureJetStreamAppend(EVENT_BYTES)) });
+}
+if (wanted('outbox')) {
+  add({ case: 'outbox', server: 'repeater', ...(await measureOutbox({ events: Number(values.queued), eventBytes: EVENT_BYTES })) });
+}
+if (wanted('come-back')) {
+  add({ case: 'come-back', server: 'hub', ...(await measureComeBack()) });
 }
 const verdicts = judge(results);
 for (const verdict of verdicts) process.stdout.write(`${JSON.stringify({ case: 'must-hold', ...verdict })}\n`);

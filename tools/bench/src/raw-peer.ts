@@ -14,6 +14,10 @@ export interface RawPeerOptions {
   readonly from?: string;
   /** Called for every binary frame; absent: frames are only counted. */
   readonly onFrame?: OnFrame;
+  /** Called for every text frame. */
+  readonly onText?: (text: string) => void;
+  /** The subprotocol to ask for. */
+  readonly protocol?: string;
   readonly onClose?: (code: number | undefined) => void;
 }
 
@@ -43,7 +47,7 @@ export class RawPeer {
       socket.once('connect', () => {
         socket.write(
           `GET ${options.path} HTTP/1.1\r\nHost: 127.0.0.1:${options.port}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n` +
-            `Sec-WebSocket-Key: ${randomBytes(16).toString('base64')}\r\nSec-WebSocket-Version: 13\r\n\r\n`,
+            `Sec-WebSocket-Key: ${randomBytes(16).toString('base64')}\r\nSec-WebSocket-Version: 13\r\n${options.protocol === undefined ? '' : `Sec-WebSocket-Protocol: ${options.protocol}\r\n`}\r\n`,
         );
       });
       let head = Buffer.alloc(0);
@@ -73,7 +77,11 @@ export class RawPeer {
   }
 
   subscribe(rooms: readonly string[]): void {
-    this.send(maskedFrame(TEXT, Buffer.from(JSON.stringify({ rooms, create: true }))));
+    this.say({ rooms, create: true });
+  }
+
+  say(frame: object): void {
+    this.send(maskedFrame(TEXT, Buffer.from(JSON.stringify(frame))));
   }
 
   pause(): void {
@@ -109,6 +117,8 @@ export class RawPeer {
       if (opcode === BINARY) {
         this.frames += 1;
         this.#options.onFrame?.(chunk, start, end);
+      } else if (opcode === TEXT) {
+        this.#options.onText?.(chunk.toString('utf8', start, end));
       } else if (opcode === PING) {
         this.send(maskedFrame(PONG, chunk.subarray(start, end)));
       } else if (opcode === CLOSE) {

@@ -13,6 +13,7 @@ export interface Subject {
   readonly path: string;
   cpuSeconds(): number;
   rssBytes(): number;
+  anonymousBytes(): number;
   stop(): Promise<void>;
 }
 
@@ -27,6 +28,11 @@ export function cpuSecondsOf(pid: number): number {
 
 export function rssBytesOf(pid: number): number {
   return Number(/VmRSS:\s+(\d+) kB/.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))?.[1] ?? 0) * 1_024;
+}
+
+/** Memory that is the process's own: pages of files that it maps belong to the kernel, which takes them back when it likes. */
+export function anonymousBytesOf(pid: number): number {
+  return Number(/RssAnon:\s+(\d+) kB/.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))?.[1] ?? 0) * 1_024;
 }
 
 /** Ended with this process, however it ends. */
@@ -58,6 +64,7 @@ function subjectOf(name: string, child: ChildProcess, port: number, path: string
     name, port, path,
     cpuSeconds: () => cpuSecondsOf(pid),
     rssBytes: () => rssBytesOf(pid),
+    anonymousBytes: () => anonymousBytesOf(pid),
     stop: async () => {
       if (child.exitCode !== null) return;
       child.kill('SIGKILL');
@@ -78,7 +85,7 @@ export async function startHubSubject(env: Readonly<Record<string, string>> = {}
   const adminPort = await freePort();
   const { dataDir, accessKey, remove } = await writeKeyedCopy();
   const { child } = await start('hub', 'apps/hub/src/main.ts', {
-    CARILLON_HUB_LISTEN: `127.0.0.1:${port}`, CARILLON_HUB_ADMIN_LISTEN: `127.0.0.1:${adminPort}`, CARILLON_DATA_DIR: dataDir, ...env,
+    CARILLON_HUB_LISTEN: `127.0.0.1:${port}`, CARILLON_HUB_ADMIN_LISTEN: `127.0.0.1:${adminPort}`, CARILLON_DATA_DIR: dataDir, CARILLON_HUB_LOG: 'off', ...env,
   }, nodeArgs);
   const subject = subjectOf('hub', child, port, `${keyless ? '' : `/k/${accessKey}`}/connect/messenger`);
   return {
@@ -101,5 +108,5 @@ export function externalSubject(spec: string): Subject {
   const match = /^([^=]+)=(\d+)@(\d+)(\/.*)$/.exec(spec);
   if (match === null) throw new Error(`--against wants name=pid@port/path, not ${spec}`);
   const [, name = '', pid = '', port = '', path = ''] = match;
-  return { name, port: Number(port), path, cpuSeconds: () => cpuSecondsOf(Number(pid)), rssBytes: () => rssBytesOf(Number(pid)), stop: async () => undefined };
+  return { name, port: Number(port), path, cpuSeconds: () => cpuSecondsOf(Number(pid)), rssBytes: () => rssBytesOf(Number(pid)), anonymousBytes: () => anonymousBytesOf(Number(pid)), stop: async () => undefined };
 }

@@ -19,6 +19,12 @@ describe('what must hold', () => {
     ['a slow decision', [{ case: 'authorise', server: 'hub', decisionCpuMicros: 50 }]],
     ['few writes', [{ case: 'config', server: 'config-manager', writesPerSecond: 199, unpublished: 0 }]],
     ['a record that was not handed over', [{ case: 'config', server: 'config-manager', writesPerSecond: 300, unpublished: 1 }]],
+    ['few events in the embedded log', [{ case: 'durable-append', server: 'log', ackedPerSecond: 19_999, lost: 0 }]],
+    ['an acked event that is not there', [{ case: 'durable-append', server: 'log', ackedPerSecond: 30_000, lost: 1 }]],
+    ['a log that slows JetStream down', [{ case: 'jetstream', server: 'log', ratio: 0.69 }]],
+    ['a slow start with an outbox', [{ case: 'outbox', server: 'repeater', events: 10, readyMs: 5_001, drainedPerSecond: 9_000, liveP99Ms: 1, lost: 0 }]],
+    ['an event of the outbox that is lost', [{ case: 'outbox', server: 'repeater', events: 10, readyMs: 1, drainedPerSecond: 9_000, liveP99Ms: 1, lost: 1 }]],
+    ['live events that wait for a backlog', [{ case: 'outbox', server: 'repeater', events: 10, readyMs: 1, drainedPerSecond: 9_000, liveP99Ms: 2_000, lost: 0 }]],
     ['figures that are missing', [fanOut('hub', Number.NaN), fanOut('plain ws.send', 100)]],
   ])('does not hold with %s', (_what, results) => {
     expect(judge(results).some(({ holds }) => !holds)).toBe(true);

@@ -24,6 +24,19 @@ const SLOW_PEERS = 2;
 const DECISION_MAX_CPU_MICROS = 50;
 const CONFIG_WRITES_MIN = 200;
 
+const ACKED_MIN = 20_000;
+const DURABLE_COST_MAX = 3;
+const CATCH_UP_MIN = 50_000;
+/** "Flat": what a few pages and a garbage collection swing by. */
+const CATCH_UP_GROWTH_MAX_BYTES = 67_108_864;
+const LIVE_P99_MAX_MS = 250;
+const COME_BACK_MAX_MS = 15_000;
+const OUTBOX_READY_MAX_MS = 5_000;
+const OUTBOX_DRAIN_MIN = 5_000;
+const OUTBOX_LIVE_P99_MAX_MS = 2_000;
+const DURABLE_APPENDS_MIN = 20_000;
+const JETSTREAM_RATIO_MIN = 0.7;
+
 export function judge(results: readonly CaseResult[]): Verdict[] {
   const verdicts: Verdict[] = [];
   const check = (what: string, figure: number, bound: string, holds: boolean): void => void verdicts.push({ what, figure, bound, holds });
@@ -60,6 +73,37 @@ export function judge(results: readonly CaseResult[]): Verdict[] {
   for (const { writesPerSecond, unpublished } of results.filter(({ case: name }) => name === 'config')) {
     check('configuration writes a second on the embedded database', Number(writesPerSecond), `>= ${CONFIG_WRITES_MIN}`, Number(writesPerSecond) >= CONFIG_WRITES_MIN);
     check('records that the feed has not handed over', Number(unpublished), '= 0', unpublished === 0);
+  }
+  for (const { ackedPerSecond, refused, costRatio, lost, subscribers } of results.filter(({ case: name }) => name === 'durable')) {
+    check('events a second acked once they are fsynced, by a hub on the embedded log', Number(ackedPerSecond), `>= ${ACKED_MIN}`, Number(ackedPerSecond) >= ACKED_MIN);
+    check('events refused meanwhile', Number(refused), '= 0', refused === 0);
+    check(`hub CPU for a durable event over that for a live one, ${subscribers} subscribers`, Number(costRatio), `<= ${DURABLE_COST_MAX}`, Number(costRatio) <= DURABLE_COST_MAX);
+    check('lost in either lane', Number(lost), '= 0', lost === 0);
+  }
+  for (const { events, eventsPerSecond, missing, grownBytes, liveP99Ms, liveLost, readers } of results.filter(({ case: name }) => name === 'catch-up')) {
+    check(`events a second to one subscriber that catches up on ${events}`, Number(eventsPerSecond), `>= ${CATCH_UP_MIN}`, Number(eventsPerSecond) >= CATCH_UP_MIN);
+    check('events missing after catching up', Number(missing), '= 0', missing === 0);
+    check('bytes the hub grew by meanwhile', Number(grownBytes), `<= ${CATCH_UP_GROWTH_MAX_BYTES}`, Number(grownBytes) <= CATCH_UP_GROWTH_MAX_BYTES);
+    check(`p99 ms of live events while ${readers} catch up`, Number(liveP99Ms), `< ${LIVE_P99_MAX_MS}`, Number(liveP99Ms) < LIVE_P99_MAX_MS);
+    check('live events lost meanwhile', Number(liveLost), '= 0', liveLost === 0);
+  }
+  for (const { ackedPerSecond, lost } of results.filter(({ case: name }) => name === 'durable-append')) {
+    check('events a second that the embedded log has fsynced', Number(ackedPerSecond), `>= ${DURABLE_APPENDS_MIN}`, Number(ackedPerSecond) >= DURABLE_APPENDS_MIN);
+    check('acked events that the embedded log does not have', Number(lost), '= 0', lost === 0);
+  }
+  for (const { ratio } of results.filter(({ case: name }) => name === 'jetstream')) {
+    check('events a second into JetStream over those of a bare loop with ids', Number(ratio), `>= ${JETSTREAM_RATIO_MIN}`, Number(ratio) >= JETSTREAM_RATIO_MIN);
+  }
+  for (const { events, readyMs, drainedPerSecond, liveP99Ms, lost } of results.filter(({ case: name }) => name === 'outbox')) {
+    check(`ms until a repeater with ${events} events in its outbox is ready`, Number(readyMs), `<= ${OUTBOX_READY_MAX_MS}`, Number(readyMs) <= OUTBOX_READY_MAX_MS);
+    check('events a second from the outbox to a hub that acks', Number(drainedPerSecond), `>= ${OUTBOX_DRAIN_MIN}`, Number(drainedPerSecond) >= OUTBOX_DRAIN_MIN);
+    check('p99 ms of live events meanwhile', Number(liveP99Ms), `< ${OUTBOX_LIVE_P99_MAX_MS}`, Number(liveP99Ms) < OUTBOX_LIVE_P99_MAX_MS);
+    check('events lost on the way', Number(lost), '= 0', lost === 0);
+  }
+  for (const { clients, backMs99, allBackMs, missing, repeated } of results.filter(({ case: name }) => name === 'come-back')) {
+    check(`ms until 99 of 100 of ${clients} clients are back and have all they missed, their hub killed`, Number(backMs99), `<= ${COME_BACK_MAX_MS}`, Number(backMs99) <= COME_BACK_MAX_MS);
+    check('ms until all are', Number(allBackMs), '< Infinity', Number.isFinite(allBackMs));
+    check('events missing or repeated at any of them', Number(missing) + Number(repeated), '= 0', Number(missing) + Number(repeated) === 0);
   }
   return verdicts;
 }

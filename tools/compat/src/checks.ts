@@ -42,7 +42,9 @@ async function sendAll(send: Send, key: string): Promise<void> {
 /** Our messenger as a sender of bodies. */
 const from = (stage: Stage, url: string): Send => {
   const { messenger } = stage.ourMessenger('our sender', url);
-  return (json) => messenger.send(ROOM, json);
+  return async (json) => {
+    await messenger.send(ROOM, json);
+  };
 };
 
 /** Everybody of a pair of hubs hears what is sent at either, by messengers of both makes. */
@@ -179,7 +181,7 @@ export const CHECKS: readonly Check[] = [
   {
     name: 'two of our hubs are a cluster and both link to the original hub; every event arrives once, also when one was killed',
     run: async (stage) => {
-      const { url } = await startNatsServer();
+      const { url } = await startNatsServer({ jetstream: true });
       const [left, right, original] = [await stage.ourHub(url), await stage.ourHub(url), await stage.originalHub()];
       await linkFromOurs(left, original);
       await linkFromOurs(right, original);

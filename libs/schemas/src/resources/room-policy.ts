@@ -17,6 +17,7 @@ export const roomPolicy = z.object({ id: z.string(), workspaceId: z.string(), pa
 export const roomPolicyCreate = z.strictObject({ pattern: roomPattern, lane: roomLane, retention: retention.default({ maxAgeSeconds: 604_800, maxBytes: null }) }).meta({ id: 'RoomPolicyCreate' });
 export const roomPolicyUpdate = z.strictObject({ lane: roomLane, retention }).partial().meta({ id: 'RoomPolicyUpdate' });
 
+export type RoomLane = z.output<typeof roomLane>;
 export type RoomPolicy = z.output<typeof roomPolicy>;
 export type RoomPolicyCreate = z.output<typeof roomPolicyCreate>;
 export type RoomPolicyUpdate = z.output<typeof roomPolicyUpdate>;

@@ -1,0 +1,43 @@
+import { eventNameOf, type Principal } from '@carillon/access';
+import type { EventLog, LogPage, StoredEvent } from '@carillon/log';
+import type { Since } from '@carillon/wire';
+
+/** What a reader of the log may have: asked for each event, since rights change while it reads. */
+export function mayRead({ permissions }: Principal, { room, body }: Pick<StoredEvent, 'room' | 'body'>): boolean {
+  const decision = permissions.decide('receive', room);
+  return decision === 'allow' || (decision === 'by-event' && permissions.allows('receive', room, eventNameOf(body)));
+}
+
+/** Where a reader begins, as a sequence to read after. */
+export type Start =
+  | { readonly ok: true; readonly after: number; /** It came with a position of a log that is no more. */ readonly isOtherEpoch: boolean }
+  | { readonly ok: false; readonly code: 'SINCE_INVALID'; readonly detail: string };
+
+export interface StartOptions {
+  readonly log: EventLog;
+  readonly workspaceId: string;
+  readonly rooms: readonly string[];
+}
+
+/** Of `last: n` no more than this many are looked for. */
+export const LAST_MAX = 10_000;
+const LAST_MAX_BYTES = 67_108_864;
+
+/** Turns what a peer asked for into a position. Rejects with the log's error. */
+export async function startOf(since: Since, { log, workspaceId, rooms }: StartOptions): Promise<Start> {
+  if ('seq' in since) {
+    const { epoch, head } = await log.bounds();
+    if (since.epoch !== undefined && since.epoch !== epoch) return { ok: true, after: 0, isOtherEpoch: true };
+    return since.seq > head ? { ok: false, code: 'SINCE_INVALID', detail: `${since.seq} is above ${head}` } : { ok: true, after: since.seq, isOtherEpoch: false };
+  }
+  if ('at' in since) return { ok: true, after: await log.sequenceAt(since.at), isOtherEpoch: false };
+  if (since.last === 0) return { ok: true, after: (await log.bounds()).head, isOtherEpoch: false };
+  if (since.last > LAST_MAX) return { ok: false, code: 'SINCE_INVALID', detail: `last is at most ${LAST_MAX}` };
+  const page = await log.readLast({ workspaceId, rooms, count: since.last, maxBytes: LAST_MAX_BYTES });
+  return { ok: true, after: beforeFirst(page), isOtherEpoch: false };
+}
+
+function beforeFirst({ events, next }: LogPage): number {
+  const [first] = events;
+  return first === undefined ? next : first.seq - 1;
+}

@@ -1,0 +1,41 @@
+import { parseArgs } from 'node:util';
+
+import { stopAll } from '@carillon/testing';
+
+import { runChaos } from './run-chaos.ts';
+import type { WorldKind } from './chaos-world.ts';
+
+/**
+ * `npm run chaos -- [--seed 1] [--minutes 5] [--run-seconds 30] [--world embedded|cluster]`: run after run, each with the next seed,
+ * until the minutes are over. One JSON object a run on standard output; exit code 1 when a run has a violation.
+ */
+const { values } = parseArgs({ options: { seed: { type: 'string', default: '1' }, minutes: { type: 'string', default: '5' }, 'run-seconds': { type: 'string', default: '30' }, world: { type: 'string' } } });
+const KINDS: readonly WorldKind[] = values.world === undefined ? ['embedded', 'cluster'] : [values.world === 'cluster' ? 'cluster' : 'embedded'];
+const RECOVER_WITHIN_MS = 60_000;
+/** "Everything flows again": of what the runs print. */
+const RECOVERED_MAX_MS = 10_000;
+const untilMs = performance.now() + Number(values.minutes) * 60_000;
+let seed = Number(values.seed);
+let runs = 0;
+let failed = 0;
+let slowestMs = 0;
+let acked = 0;
+while (performance.now() < untilMs) {
+  for (const kind of KINDS) {
+    const report = await runChaos({ kind, seed, durationMs: Number(values['run-seconds']) * 1_000, recoverWithinMs: RECOVER_WITHIN_MS }).catch((error: unknown) => error as Error);
+    await stopAll();
+    runs += 1;
+    if (report instanceof Error) {
+      failed += 1;
+      process.stdout.write(`${JSON.stringify({ case: 'chaos', kind, seed, failed: report.message })}\n`);
+      continue;
+    }
+    if (report.violations.length > 0) failed += 1;
+    slowestMs = Math.max(slowestMs, report.recoveredMs);
+    acked += report.acked;
+    process.stdout.write(`${JSON.stringify({ case: 'chaos', ...report })}\n`);
+  }
+  seed += 1;
+}
+process.stdout.write(`${JSON.stringify({ case: 'chaos-summary', firstSeed: Number(values.seed), lastSeed: seed - 1, runs, acked, failed, slowestRecoveryMs: slowestMs, boundMs: RECOVERED_MAX_MS })}\n`);
+process.exit(failed === 0 && slowestMs <= RECOVERED_MAX_MS ? 0 : 1);

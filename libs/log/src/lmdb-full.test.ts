@@ -1,0 +1,78 @@
+import { execFileSync } from 'node:child_process';
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+
+import type { EventLog, StoredEvent } from './event-log.ts';
+import { openLmdbLog } from './lmdb-log.ts';
+
+const SMALL = '3m';
+const LARGE = '16m';
+const BATCH = 100;
+
+// A file system of a size of its own is mounted: it takes root (or CAP_SYS_ADMIN), as in a container of the pipeline.
+describe('a log whose disk is full', { timeout: 60_000 }, () => {
+  let root: string;
+  let dir: string;
+  let log: EventLog;
+  const open = (): Promise<EventLog> => openLmdbLog({ dir, log: { warn: () => undefined } });
+
+  beforeEach(async () => {
+    root = await mkdtemp(join(tmpdir(), 'log-full-'));
+    try {
+      execFileSync('mount', ['-t', 'tmpfs', '-o', `size=${SMALL}`, 'tmpfs', root], { stdio: 'pipe' });
+    } catch (cause) {
+      throw new Error('This test mounts a small tmpfs, which takes root: run it as root or in a container with CAP_SYS_ADMIN.', { cause });
+    }
+    dir = join(root, 'log');
+    log = await open();
+  });
+  afterEach(async () => {
+    await log.close();
+    execFileSync('umount', [root]);
+    await rm(root, { recursive: true, force: true });
+  });
+
+  const append = async (round: number): Promise<{ readonly stored: string[]; readonly codes: unknown[] }> => {
+    const ids = Array.from({ length: BATCH }, (_, index) => `id-${round}-${index}`);
+    const outcomes = await Promise.allSettled(ids.map((id) => log.append({ workspaceId: 'w', room: 'r', id, atMs: 0, fields: '', body: Buffer.alloc(700, id) })));
+    return {
+      stored: ids.filter((_, index) => outcomes[index]?.status === 'fulfilled'),
+      codes: outcomes.flatMap((outcome) => (outcome.status === 'rejected' ? [(outcome.reason as { readonly code: unknown }).code] : [])),
+    };
+  };
+  const read = async (): Promise<readonly StoredEvent[]> => {
+    const page = await log.read({ workspaceId: 'w', rooms: ['r'], after: 0, maxEvents: 1_000_000, maxBytes: 100_000_000 });
+    expect(page.gaps).toEqual([]);
+    return page.events;
+  };
+
+  it('says LOG_FULL, keeps what was acked and nothing else, and goes on when there is room', async () => {
+    const stored: string[] = [];
+    const codes: unknown[] = [];
+    let round = 0;
+    while (codes.length === 0 && round < 100) {
+      const outcome = await append((round += 1));
+      stored.push(...outcome.stored);
+      codes.push(...outcome.codes);
+    }
+    const full = await append((round += 1));
+
+    expect(new Set([...codes, ...full.codes])).toEqual(new Set(['LOG_FULL']));
+    stored.push(...full.stored);
+    expect((await read()).map(({ id }) => id)).toEqual(stored);
+
+    execFileSync('mount', ['-o', `remount,size=${LARGE}`, root]);
+    const again = await append(round);
+    expect(again.codes).toEqual([]);
+    const all = [...stored, ...again.stored.filter((id) => !stored.includes(id))];
+    expect((await read()).map(({ id }) => id)).toEqual(all);
+    await log.close();
+    log = await open();
+    const events = await read();
+    expect(events.map(({ id }) => id)).toEqual(all);
+    expect(events.map(({ prevSeq }) => prevSeq)).toEqual([0, ...events.slice(0, -1).map(({ seq }) => seq)]);
+  });
+});

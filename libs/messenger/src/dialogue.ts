@@ -1,0 +1,198 @@
+import { CarillonError, DEFAULT_LIMITS, parseControl, parseFrame, type ControlFrame } from '@carillon/wire';
+import type { Asking } from './asking.ts';
+import { Histories, type HistoryPage } from './histories.ts';
+import { readHubError } from './hub-error.ts';
+import { Interest } from './interest.ts';
+import type { HistoryOptions } from './messenger.ts';
+import type { Outbound } from './outbound.ts';
+import { FrameEvent } from './received-event.ts';
+import { Requests } from './requests.ts';
+import { Router } from './router.ts';
+import type { RoomSubscription } from './subscription.ts';
+import { FRAME_RECEIVE_MAX_BYTES } from './transport.ts';
+import type { Welcome } from './welcome.ts';
+
+const RECEIVE_LIMITS = { ...DEFAULT_LIMITS, frameMaxBytes: FRAME_RECEIVE_MAX_BYTES };
+
+export interface DialogueOptions {
+  readonly outbound: Outbound;
+  /** Hears what goes wrong without ending a call. */
+  readonly report: (error: Error) => void;
+  /** Something is to be told to the hub. */
+  readonly onChange: () => void;
+  /** The hub answered: more may go, and those who wait may go on. */
+  readonly onAnswer: () => void;
+  readonly onDrain: (afterMs: number) => void;
+}
+
+/** What a messenger and a hub say to each other, in the protocol that they agreed on for the connection of the moment. */
+export class Dialogue {
+  readonly #interest = new Interest();
+  readonly #router = new Router();
+  readonly #histories = new Histories();
+  readonly #requests: Requests;
+  readonly #options: DialogueOptions;
+  #welcome: Welcome | undefined;
+  /** Whether there is a connection, and which protocol it speaks. */
+  #version: 0 | 1 | 2 = 0;
+
+  constructor(options: DialogueOptions) {
+    this.#options = options;
+    this.#requests = new Requests(options.report);
+  }
+
+  /** The patterns that are asked for. */
+  get patterns(): readonly string[] {
+    return this.#interest.patterns;
+  }
+
+  get version(): 1 | 2 | undefined {
+    return this.#version === 0 ? undefined : this.#version;
+  }
+
+  get #asking(): Asking {
+    return this.#version === 2 ? this.#requests : this.#interest;
+  }
+
+  /** Whether the hub has taken every subscription, as far as it says so: in the first protocol it never does. */
+  get isInForce(): boolean {
+    return this.#version === 1 || (this.#version === 2 && this.#requests.areInForce);
+  }
+
+  /** There is a new connection; the hub on it knows nothing yet. */
+  greet(welcome: Welcome | undefined): void {
+    this.#welcome = welcome;
+    this.#version = welcome === undefined ? 1 : 2;
+    this.#asking.forget();
+    if (this.#version === 2) return;
+    this.#histories.reject(logAbsent());
+    if ([...this.#router.all()].some(({ cursor }) => cursor.start !== undefined)) this.#options.report(logAbsent());
+  }
+
+  /** The connection is gone. */
+  lost(): void {
+    this.#version = 0;
+    this.#welcome = undefined;
+    this.#histories.forget();
+    this.#options.outbound.lost();
+  }
+
+  /** Whether `asks` has something to say. */
+  get isPending(): boolean {
+    return this.#asking.isPending || this.#histories.isPending;
+  }
+
+  /** The text frames that are due. */
+  asks(): string[] {
+    if (this.#version === 2) this.#interest.skip();
+    return [...this.#asking.changes(), ...this.#histories.asks()];
+  }
+
+  /** Counts the patterns of a subscription that is about to be made. Code (thrown): SUBSCRIPTIONS_EXCEEDED. */
+  want(patterns: readonly string[]): void {
+    this.#interest.add(patterns);
+  }
+
+  subscribe(subscription: RoomSubscription): void {
+    this.#router.add(subscription);
+    this.#requests.add(subscription);
+    if (this.#version === 1 && subscription.cursor.start !== undefined) this.#options.report(logAbsent());
+    this.#options.onChange();
+  }
+
+  unsubscribe(subscription: RoomSubscription): void {
+    this.#router.remove(subscription);
+    this.#interest.release(subscription.rooms);
+    this.#requests.remove(subscription);
+    this.#options.onChange();
+  }
+
+  /** A subscription is to begin where its cursor is. */
+  restart(subscription: RoomSubscription): void {
+    this.#requests.again(subscription);
+    if (this.#version === 2) this.#options.onChange();
+  }
+
+  /** Codes: LOG_ABSENT, REQUESTS_EXCEEDED, ABORTED, what the hub answers. */
+  history(rooms: readonly string[], { signal, ...range }: HistoryOptions): Promise<HistoryPage> {
+    if (this.#version === 1) return Promise.reject(logAbsent());
+    const page = this.#histories.add(rooms, range, signal);
+    this.#options.onChange();
+    return page;
+  }
+
+  /** It is over. */
+  end(error: CarillonError, refusal: CarillonError | undefined): void {
+    this.#version = 0;
+    this.#histories.reject(error);
+    this.#options.outbound.reject(error);
+    for (const subscription of this.#router.all()) subscription.end(refusal);
+  }
+
+  receive(bytes: Uint8Array): void {
+    const parsed = parseFrame(bytes, this.#version === 2 ? 2 : 1, RECEIVE_LIMITS);
+    if (!parsed.ok) return this.#options.report(new CarillonError(parsed.code, parsed.detail));
+    const { re, from } = parsed.fields;
+    const event = new FrameEvent(parsed.room, parsed.body, parsed.fields);
+    const isOwn = from !== undefined && from === this.#welcome?.session;
+    if (re === undefined) return this.#router.dispatch(event, isOwn);
+    const subscription = this.#requests.named(re);
+    if (subscription === undefined) this.#histories.event(re, event);
+    else subscription.receive(event, { isAnswer: true, isOwn });
+  }
+
+  hear(text: string): void {
+    if (this.#version !== 2) return this.#hearError(text);
+    const parsed = parseControl(text);
+    if (parsed.ok) this.#hear(parsed.frame);
+    else this.#options.report(new CarillonError(parsed.code, parsed.detail));
+  }
+
+  #hearError(text: string): void {
+    const error = readHubError(text);
+    if (error === undefined) return;
+    this.#options.report(error);
+    if (error.code === 'RECEIVE_DENIED' && this.#interest.denied()) this.#options.onChange();
+  }
+
+  #hear(frame: ControlFrame): void {
+    const { outbound, onAnswer, onDrain } = this.#options;
+    switch (frame.op) {
+      case 'published':
+        outbound.published(frame);
+        return onAnswer();
+      case 'subscribed':
+      case 'live':
+      case 'behind':
+        this.#requests.hear(frame);
+        return onAnswer();
+      case 'gap':
+        return this.#requests.hear(frame) ? undefined : this.#histories.gap(frame);
+      case 'page':
+        return this.#histories.page(frame);
+      case 'error':
+        return this.#hearRefusal(frame);
+      case 'drain':
+        return onDrain(frame.afterMs);
+      default:
+        // `bye` comes before a close that says the same; the rest is not for messengers.
+        return;
+    }
+  }
+
+  #hearRefusal(frame: Extract<ControlFrame, { readonly op: 'error' }>): void {
+    const { outbound, onAnswer, report } = this.#options;
+    const { code, detail, request } = frame;
+    if (request !== undefined) {
+      if (this.#histories.refused(request, code, detail)) return;
+      if (this.#requests.hear(frame) || outbound.refused(request, code, detail)) return onAnswer();
+      // It was given up meanwhile: nobody is left to tell.
+      if (code === 'REQUEST_UNKNOWN') return;
+    }
+    report(readHubError(JSON.stringify(frame)) ?? new CarillonError('INTERNAL', code));
+  }
+}
+
+function logAbsent(): CarillonError {
+  return new CarillonError('LOG_ABSENT', 'the hub speaks the first protocol, in which events come as they happen');
+}

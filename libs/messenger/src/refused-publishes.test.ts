@@ -1,0 +1,91 @@
+import { describe, expect, it } from 'vitest';
+import { joinedRig, type ModelRig } from './model-rig.test.fixture.ts';
+
+const bodies = ({ hub }: ModelRig): string[] => hub.log.map(({ body }) => body);
+
+describe('a publish', () => {
+  it('that the log refuses for now goes again after a pause; everything later waits', async () => {
+    const refused = new Set(['b', 'c']);
+    const rig = await joinedRig({}, { refuse: (id) => (refused.has(id) ? 'LOG_BACKLOGGED' : undefined) });
+    const sent = ['a', 'b', 'c', 'd'].map((id) => rig.messenger.send('A', id, { id }));
+    await rig.settle();
+    rig.peer.answer(3);
+    await rig.settle();
+    sent.push(rig.messenger.send('A', 'e', { id: 'e' }));
+    await rig.settle();
+    rig.clock.advance(60_000);
+    expect(bodies(rig)).toEqual(['a', 'd']);
+    rig.peer.answer();
+    await rig.settle();
+    refused.clear();
+    expect(bodies(rig)).toEqual(['a', 'd']);
+    rig.clock.advance(499);
+    await rig.settle();
+    expect(bodies(rig)).toEqual(['a', 'd']);
+    rig.clock.advance(1);
+    await rig.settle();
+    expect(bodies(rig)).toEqual(['a', 'd', 'b', 'c', 'e']);
+    rig.peer.answer();
+    await rig.settle();
+    await Promise.all(sent);
+  });
+
+  it('pauses longer each time the log refuses, until it takes one', async () => {
+    let isDown = true;
+    const rig = await joinedRig({}, { refuse: () => (isDown ? 'LOG_UNAVAILABLE' : undefined) });
+    const sent = rig.messenger.send('A', '1');
+    for (const pauseMs of [500, 1_000, 2_000, 4_000, 4_000]) {
+      await rig.settle();
+      rig.peer.answer();
+      await rig.settle();
+      rig.clock.advance(pauseMs - 1);
+      await rig.settle();
+      expect(rig.peer.unanswered).toHaveLength(0);
+      rig.clock.advance(1);
+    }
+    isDown = false;
+    await rig.settle();
+    rig.peer.answer();
+    await rig.settle();
+    rig.peer.answer();
+    await rig.settle();
+    rig.clock.advance(4_000);
+    await rig.settle();
+    rig.peer.answer();
+    await rig.settle();
+    expect(await sent).toMatchObject({ class: 'stored' });
+  });
+
+  it('that goes again after a loss does not wait out the pause', async () => {
+    let isDown = true;
+    const rig = await joinedRig({ backoff: { firstMs: 1_000, capMs: 1_000 } }, { refuse: () => (isDown ? 'LOG_UNAVAILABLE' : undefined) });
+    const sent = rig.messenger.send('A', '1');
+    await rig.settle();
+    rig.peer.answer();
+    await rig.settle();
+    isDown = false;
+    rig.clock.chance = 0.1;
+    rig.cut();
+    rig.clock.advance(100);
+    rig.join();
+    await rig.settle();
+    rig.peer.answer();
+    await rig.settle();
+    expect(await sent).toMatchObject({ seq: 1 });
+    expect(rig.clock.timers).toBe(2); // stable, and silence
+  });
+});
+
+describe('a hub that announces its end', () => {
+  it('is stayed away from as long as it asked, and the loss is called by its name', async () => {
+    const rig = await joinedRig();
+    rig.peer.say({ op: 'drain', afterMs: 5_000 });
+    await rig.settle();
+    rig.cut();
+    expect(rig.messenger.state.lastError?.code).toBe('DRAINING');
+    rig.clock.advance(5_499);
+    expect(rig.transport.sockets).toHaveLength(1);
+    rig.clock.advance(1);
+    expect(rig.transport.sockets).toHaveLength(2);
+  });
+});
