@@ -1,6 +1,7 @@
 import type { IncomingMessage } from 'node:http';
 import type { Duplex } from 'node:stream';
 
+import type { Principal } from '@carillon/access';
 import { refuseUpgrade, type Door } from '@carillon/session';
 import type { KeyKind } from '@carillon/schemas';
 import type { ErrorCode } from '@carillon/wire';
@@ -50,12 +51,17 @@ export function answerUpgrade(options: UpgradeOptions, req: IncomingMessage, str
     ...(kind === 'hub' ? { headers: { [HUB_ID_HEADER]: options.hubId } } : {}),
     joined: (connection) => {
       hasJoined = true;
-      peers.join(kind, connection, { caller, id: peerHubId(req), left: () => principal.meter.disconnect() });
+      peers.join(kind, connection, { caller, id: peerHubId(req), left: leavingOf(principal) });
     },
     refused: (code) => options.counts.refuse(code),
   });
   // A handshake is over, one way or the other, when accept returns.
   if (!hasJoined) principal.meter.disconnect();
+}
+
+/** Made apart: it lives as long as the connection, and must not keep the request with all its headers in memory. */
+function leavingOf({ meter }: Principal): () => void {
+  return () => meter.disconnect();
 }
 
 /** Whoever is let in has been counted as a connection. */
