@@ -42,10 +42,10 @@ export class LoginThrottle {
   readonly #sources: TokenBuckets;
   readonly #accounts: TokenBuckets;
 
-  constructor({ store, now }: { readonly store: Store; readonly now: () => number }) {
+  constructor({ store, now, bucketsMax = BUCKETS_MAX }: { readonly store: Store; readonly now: () => number; readonly bucketsMax?: number }) {
     this.#store = store;
-    this.#sources = new TokenBuckets(PER_SOURCE, { max: BUCKETS_MAX, now });
-    this.#accounts = new TokenBuckets(PER_ACCOUNT, { max: BUCKETS_MAX, now });
+    this.#sources = new TokenBuckets(PER_SOURCE, { max: bucketsMax, now });
+    this.#accounts = new TokenBuckets(PER_ACCOUNT, { max: bucketsMax, now });
   }
 
   /**
