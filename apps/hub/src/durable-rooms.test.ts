@@ -134,4 +134,15 @@ describe('a durable room', () => {
     for (const n of refused) await writer.store(ROOM, `${n}`, { id: `n${n}` });
     await eventually(() => expect(reader.bodies().map(Number)).toEqual(Array.from({ length: most + 50 }, (_, n) => n)));
   });
+
+  it('takes a frame as large as the first protocol may have, with its id on top', async () => {
+    const hub = await startTestHub({ log: true, env: { CARILLON_HUB_FRAME_MAX_BYTES: '2048' } });
+    const [old, writer] = [await joinRooms(hub, ROOM), await openSession(hub)];
+    const largest = 'x'.repeat(2_048 - ROOM.length - 1);
+    await writer.store(ROOM, largest);
+    await old.got(`${ROOM}\n${largest}`);
+    writer.publish(ROOM, `${largest}x`, { id: 'large' });
+    expect(await writer.got('error')).toMatchObject({ code: 'FRAME_TOO_LARGE', request: 'large' });
+    await writer.store(ROOM, 'still here');
+  });
 });

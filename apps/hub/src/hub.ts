@@ -117,14 +117,15 @@ function assembleHub({ config, version, bus, feedBus, pages }: HubOptions, { log
   const isFull = (): boolean => relay.size + workspaces.total(({ peers, tails }) => peers.size + tails.size) >= connectionsMax;
   const statusSources = { hubId, name, version, startedAtMs: Date.now(), cluster: clusterState, laneMaxBytes, connectionsMax, lanesTotalMaxBytes };
   const bodies = new BodyReader({ maxBytes: limits.frameMaxBytes - limits.roomMaxBytes - 1, totalMaxBytes: BODIES_TOTAL_MAX_BYTES });
-  const door = new Door(doorOptions);
+  // A frame of the second protocol has its tag line on top of what a frame may have; what is too large for the first is found when it is read.
+  const door = new Door(linkDoorOptions);
   const { server, requests } = createHubServer({
     connectionsMax, handshakeTimeoutMs, counts,
     http: {
       workspaces, admission, relay, counts, limits, bodies, log, isDraining, isFull, status: (workspace) => hubStatus(statusSources, workspace, Date.now()),
       ...(pages === undefined ? {} : { pages }),
     },
-    upgrade: { hubId, doors: { messenger: door, repeater: door, hub: new Door(linkDoorOptions) }, workspaces, admission, counts, isDraining, isFull },
+    upgrade: { hubId, door, workspaces, admission, counts, isDraining, isFull },
   });
   return { hubId, name, counts, group, writer, heartbeat, access, turns, workspaces, server, requests, clusterState, limits: { peers: limits, links: linkLimits } };
 }

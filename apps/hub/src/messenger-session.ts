@@ -26,6 +26,8 @@ export interface SessionParts {
   readonly turns: PageTurns;
   readonly counts: HubCounts;
   readonly limits: WireLimits;
+  /** Of event frames, whose tag line has fields. */
+  readonly frameLimits: WireLimits;
   readonly heartbeatMs: number;
   readonly log: Logger;
   /** Writes what waits in batches, so that what is written next comes after it. */
@@ -58,7 +60,7 @@ export class MessengerSession {
     const { connection, router } = parts;
     // A session that wants to hear itself is not left out where it published.
     const source = (): Lane | undefined => (this.#hasEcho ? undefined : connection.lane);
-    this.#publisher = new SessionPublisher({ ...parts, kind: 'messenger', source, route: (room, event, publish) => router.fromMessenger(room, event, publish) });
+    this.#publisher = new SessionPublisher({ ...parts, limits: parts.frameLimits, plainMaxBytes: parts.limits.frameMaxBytes, kind: 'messenger', source, route: (room, event, publish) => router.fromMessenger(room, event, publish) });
   }
 
   frame(bytes: Buffer): void {

@@ -179,10 +179,10 @@ export class Peers {
   #openSession(kind: PeerKind, { connection, principal, patterns }: Peer): void {
     const { router, durable, subscriptions } = this.#options;
     if (kind === 'messenger') {
-      this.#sessions.set(connection, new MessengerSession({ ...this.#options, connection, principal, patterns, durable: durable?.lane, liveIndex: subscriptions, durableIndex: durable?.subscriptions ?? subscriptions }));
+      this.#sessions.set(connection, new MessengerSession({ ...this.#options, frameLimits: this.#options.linkLimits, connection, principal, patterns, durable: durable?.lane, liveIndex: subscriptions, durableIndex: durable?.subscriptions ?? subscriptions }));
     } else if (kind === 'repeater') {
       const route: ConstructorParameters<typeof SessionPublisher>[0]['route'] = (room, event, publish) => router.fromRepeater(room, event, publish);
-      this.#publishers.set(connection, new SessionPublisher({ ...this.#options, connection, principal, kind, route, source: () => connection.lane }));
+      this.#publishers.set(connection, new SessionPublisher({ ...this.#options, limits: this.#options.linkLimits, plainMaxBytes: this.#options.limits.frameMaxBytes, connection, principal, kind, route, source: () => connection.lane }));
     }
   }
 
@@ -215,7 +215,8 @@ export class Peers {
     const { limits, counts, router, intake } = this.#options;
     const frame = splitFrame(bytes, 1, limits);
     if (!frame.ok) {
-      if (kind === 'messenger') this.#close(connection, frame.code, frame.detail);
+      // Too large closes whoever sends it, as it does when the socket finds it.
+      if (kind === 'messenger' || frame.code === 'FRAME_TOO_LARGE') this.#close(connection, frame.code, frame.detail);
       else this.#tell(connection, frame.code, frame.detail);
       return;
     }

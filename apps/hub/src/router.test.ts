@@ -1,10 +1,9 @@
 import { BatchWriter, Lane, LaneGroup, Subscriptions, type Codec, type OutboundEvent } from '@carillon/session';
-import { matchesPattern } from '@carillon/wire';
+import { matchesPattern, RecentIds } from '@carillon/wire';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 
 import { HubCounts } from './counts.ts';
-import { RecentIds } from './recent-ids.ts';
 import { Router, type ClusterDoor, type Origin } from './router.ts';
 
 /** Bodies apart by a zero byte: what is written can be read back. */

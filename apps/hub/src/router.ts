@@ -1,12 +1,11 @@
 import { eventNameOf } from '@carillon/access';
 import { createRoute, type BatchWriter, type DeliveryFilter, type Lane, type OutboundEvent, type Route, type Subscriptions } from '@carillon/session';
-import { ALL_ROOMS, formatTagFields } from '@carillon/wire';
+import { ALL_ROOMS, formatTagFields, type RecentIds } from '@carillon/wire';
 
 import type { HubCounts } from './counts.ts';
 import type { DurableLane, Publish } from './durable-lane.ts';
 import type { Lanes } from './lanes.ts';
 import { LinkRoutes } from './link-routes.ts';
-import type { RecentIds } from './recent-ids.ts';
 
 /**
  * The routing table of one workspace, for a hub and for a cluster of hubs as a whole:

@@ -16,7 +16,10 @@ export interface SessionPublisherOptions {
   readonly principal: Principal;
   readonly intake: Intake;
   readonly counts: HubCounts;
+  /** Of frames with their tag line's fields. */
   readonly limits: WireLimits;
+  /** Of room and body alone: what peers of the first protocol are sent. */
+  readonly plainMaxBytes: number;
   readonly route: (room: string, event: OutboundEvent, publish: Publish) => void;
   /** The lane that must not hear its own events. */
   readonly source: () => Lane | undefined;
@@ -52,7 +55,7 @@ export class SessionPublisher {
 
   /** Takes an event; `from` is who publishes, or a refusal because nobody knows yet. */
   frame(bytes: Buffer, from: { readonly name: string | undefined } | { readonly code: ErrorCode }): void {
-    const { counts, intake, kind, limits, principal, route, source } = this.#options;
+    const { counts, intake, kind, limits, plainMaxBytes, principal, route, source } = this.#options;
     const frame = parseFrame(bytes, 2, limits);
     if (!frame.ok) {
       this.#malformed(frame.code, frame.detail);
@@ -66,12 +69,13 @@ export class SessionPublisher {
     if (this.#refused.has(id)) this.#refused.clear();
     else if (before !== undefined) return this.#refuse(before, id);
     if (this.#unacked >= PUBLISHES_MAX) return this.#refuse('PUBLISHES_EXCEEDED', id);
-    const tagEnd = bytes.length - body.length - 1;
+    const [roomEnd, tagEnd] = [Buffer.byteLength(room), bytes.length - body.length - 1];
+    if (bytes.length - (tagEnd - roomEnd) > plainMaxBytes) return this.#refuse('FRAME_TOO_LARGE', id);
     const refusal = intake.refusal(principal, { room, bytes, bodyAt: tagEnd + 1 });
     if (refusal !== undefined) return this.#refuse(refusal.code, id, refusal.detail);
     counts.take(kind, bytes.length);
     this.#unacked += 1;
-    const event: OutboundEvent = { bytes, roomEnd: Buffer.byteLength(room), tagEnd, fields: '', source: source(), order: 0 };
+    const event: OutboundEvent = { bytes, roomEnd, tagEnd, fields: '', source: source(), order: 0 };
     route(room, event, { id, from: from.name, atMs: fields.at, ttlMs: fields.ttl, traceparent: fields.tp, answer: this.#answer });
   }
 

@@ -16,7 +16,7 @@ import type { Workspaces } from './workspaces.ts';
 /** Who may join, and as what. */
 export interface UpgradeOptions {
   readonly hubId: string;
-  readonly doors: Readonly<Record<PeerKind, Door>>;
+  readonly door: Door;
   readonly workspaces: Workspaces;
   readonly admission: Admission;
   readonly counts: HubCounts;
@@ -45,7 +45,7 @@ export function answerUpgrade(options: UpgradeOptions, req: IncomingMessage, str
   const { principal } = caller;
   const { peers } = options.workspaces.of(principal.workspaceId);
   let hasJoined = false;
-  options.doors[kind].accept(req, stream, head, {
+  options.door.accept(req, stream, head, {
     handler: peers.handler(kind, principal),
     offerV2: true,
     ...(kind === 'hub' ? { headers: { [HUB_ID_HEADER]: options.hubId } } : {}),

@@ -4,7 +4,7 @@ import type { EventLog } from '@carillon/log';
 import type { Logger } from '@carillon/runtime';
 import type { RoomLane } from '@carillon/schemas';
 import { Subscriptions, type BatchWriter, type DeliveryFilter, type DoorOptions, type Heartbeat, type Lane, type LaneGroup } from '@carillon/session';
-import type { ErrorCode, WireLimits } from '@carillon/wire';
+import { RecentIds, type ErrorCode, type WireLimits } from '@carillon/wire';
 
 import { Cluster } from './cluster.ts';
 import type { HubCounts } from './counts.ts';
@@ -17,7 +17,6 @@ import { Links } from './links.ts';
 import { LiveTails } from './live-tails.ts';
 import type { PageTurns } from './page-turns.ts';
 import { Peers } from './peers.ts';
-import { RecentIds } from './recent-ids.ts';
 import { Router, type DurableRoutes } from './router.ts';
 
 /** What all workspaces of a hub share: the means, nothing of what is said. */

@@ -1,4 +1,4 @@
-import { CarillonError, DEFAULT_LIMITS, parseControl, parseFrame, type ControlFrame } from '@carillon/wire';
+import { CarillonError, DEFAULT_LIMITS, parseControl, parseFrame, RecentIds, type ControlFrame } from '@carillon/wire';
 import type { Asking } from './asking.ts';
 import { Histories, type HistoryPage } from './histories.ts';
 import { readHubError } from './hub-error.ts';
@@ -25,11 +25,16 @@ export interface DialogueOptions {
   readonly onDrain: (afterMs: number) => void;
 }
 
+/** Ids of live events that are remembered, at least; about 100 bytes each, twice as many at the most. */
+const LIVE_IDS_GENERATION = 4_096;
+
 /** What a messenger and a hub say to each other, in the protocol that they agreed on for the connection of the moment. */
 export class Dialogue {
   readonly #interest = new Interest();
   readonly #router = new Router();
   readonly #histories = new Histories();
+  /** Of live rooms: a publisher whose hub was killed sends what was not acked again. */
+  readonly #liveIds = new RecentIds(LIVE_IDS_GENERATION);
   readonly #requests: Requests;
   readonly #options: DialogueOptions;
   #welcome: Welcome | undefined;
@@ -132,7 +137,8 @@ export class Dialogue {
   receive(bytes: Uint8Array): void {
     const parsed = parseFrame(bytes, this.#version === 2 ? 2 : 1, RECEIVE_LIMITS);
     if (!parsed.ok) return this.#options.report(new CarillonError(parsed.code, parsed.detail));
-    const { re, from } = parsed.fields;
+    const { id, re, from, seq } = parsed.fields;
+    if (seq === undefined && id !== undefined && !this.#liveIds.add(id)) return;
     const event = new FrameEvent(parsed.room, parsed.body, parsed.fields);
     const isOwn = from !== undefined && from === this.#welcome?.session;
     if (re === undefined) return this.#router.dispatch(event, isOwn);

@@ -62,6 +62,18 @@ describe('a subscription in the second protocol', () => {
     expect(heard).toEqual(['B1', 'A0', 'A2']);
   });
 
+  it('2: takes an event of a live room once, also over a reconnect', async () => {
+    const rig = await joinedRig({}, { isLiveRoom: () => true });
+    const heard = hearing(rig, '*');
+    await rig.settle();
+    for (const id of ['x', 'y', 'x']) rig.hub.publish('L', { id, from: 'somebody', body: id });
+    await rig.settle();
+    await rig.rejoin();
+    for (const id of ['y', 'z']) rig.hub.publish('L', { id, from: 'somebody', body: id });
+    await rig.settle();
+    expect(heard).toEqual(['x', 'y', 'z']);
+  });
+
   it('3: goes on from where the hub said it is', async () => {
     const rig = await joinedRig({}, { marks: false });
     hearing(rig, '*');

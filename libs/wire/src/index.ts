@@ -6,6 +6,7 @@ export { createEventIds, isUlid, type EventIdSources } from './event-id.ts';
 export { encodeFrame, findRoomEnd, findTagEnd, parseFrame, splitFrame, type FrameParts, type FrameRefusal, type ParsedFrame, type SplitFrame, type WireVersion } from './frame.ts';
 export { DEFAULT_LIMITS, JSON_MAX_DEPTH, type WireLimits } from './limits.ts';
 export { ALL_ROOMS, coversPattern, isAllPattern, isExactPattern, matchesPattern, patternFault, type PatternFault } from './pattern.ts';
+export { RecentIds } from './recent-ids.ts';
 export { decodeRoom, roomFault, type DecodedRoom, type RoomFault } from './room.ts';
 export { patternSubject, roomSubject } from './subject.ts';
 export { formatTagFields, parseTagFields, type ParsedTagFields, type TagFields } from './tag-line.ts';

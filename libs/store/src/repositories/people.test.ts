@@ -134,12 +134,13 @@ describe('known sources', () => {
   it('are the latest twenty of a person', async () => {
     const store = await postgres.open();
     const user = await makeUser(store);
-    for (let at = 0; at < 20; at += 1) await store.knownSources.add(user.id, `s${at}`);
-    await store.knownSources.add(user.id, 's0');
-    await store.knownSources.add(user.id, 's20');
-    expect(await store.knownSources.has(user.id, 's1')).toBe(false);
-    for (const known of ['s0', 's2', 's20']) expect(await store.knownSources.has(user.id, known)).toBe(true);
-    expect(await store.knownSources.has('us_none', 's0')).toBe(false);
+    // Of two that were seen in the same millisecond the one that comes first by name stays: here the later one.
+    for (let at = 99; at > 79; at -= 1) await store.knownSources.add(user.id, `s${at}`);
+    await store.knownSources.add(user.id, 's99');
+    await store.knownSources.add(user.id, 's79');
+    expect(await store.knownSources.has(user.id, 's98')).toBe(false);
+    for (const known of ['s99', 's97', 's79']) expect(await store.knownSources.has(user.id, known)).toBe(true);
+    expect(await store.knownSources.has('us_none', 's99')).toBe(false);
     await expectCode('RESOURCE_NOT_FOUND', store.knownSources.add('us_none', 's'));
   });
 });

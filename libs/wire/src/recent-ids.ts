@@ -1,6 +1,6 @@
 /**
- * Remembers the ids of events that came over a link or the cluster, so that an event that has two ways here is
- * delivered once. Two generations of a bounded number: an id is known for at least `generationMax` later ids.
+ * Remembers the ids of events that came, so that one that comes again, or by two ways, is taken once. Two generations of a
+ * bounded number, about 100 bytes an id: an id is known for at least `generationMax` later ids.
  */
 export class RecentIds {
   readonly #generationMax: number;
