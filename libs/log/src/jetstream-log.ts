@@ -27,7 +27,7 @@ import { LogStates } from './log-states.ts';
 const DUPLICATE_WINDOW_MS = 600_000;
 const TIMEOUT_MS = 5_000;
 const EVENT_MAX_BYTES = 1_000_000;
-const AUDIT_MS = 5_000;
+const AUDIT_MS = 15_000;
 const IN_FLIGHT_MAX_BYTES = 32 * 1024 * 1024;
 // Full jitter, also at the cap, so that processes that lost a server together do not come back together.
 const BACKOFF_FIRST_MS = 200;
