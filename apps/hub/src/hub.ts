@@ -67,7 +67,7 @@ export async function startHub(options: HubOptions, context: ProcessContext): Pr
 
   eventLog?.onNewEpoch(() => endSessions(parts, config));
   await access.start(workspaces);
-  if (eventLog !== undefined) followRetention({ log: eventLog.log, copy: access.copy, maxAgeMs: config.log.maxAgeMs }).of(DEFAULT_WORKSPACE_ID);
+  if (eventLog !== undefined) followRetention({ log: eventLog.log, copy: access.copy, maxAgeMs: config.log.maxAgeMs, logger: log }).of(DEFAULT_WORKSPACE_ID);
   const address = await listen(server, config.listen);
   heartbeat.start();
   const marks = setInterval(() => {
