@@ -6,7 +6,8 @@ import { runChaos } from './run-chaos.ts';
 
 /** A short run; `npm run chaos` is the long one. */
 const DURATION_MS = 15_000;
-const RECOVER_WITHIN_MS = 60_000;
+/** A matter of seconds (the figures tell); this leaves room for a machine that has other things to do. */
+const RECOVER_WITHIN_MS = 100_000;
 
 let released: ReturnType<typeof trackResources>;
 beforeEach(() => {

@@ -13,7 +13,7 @@ const LARGE = '16m';
 const BATCH = 100;
 
 // A file system of a size of its own is mounted: it takes root (or CAP_SYS_ADMIN), as in a container of the pipeline.
-describe('a log whose disk is full', { timeout: 60_000 }, () => {
+describe('a log whose disk is full', { timeout: 180_000 }, () => {
   let root: string;
   let dir: string;
   let log: EventLog;

@@ -12,7 +12,7 @@ const LARGE = '16m';
 const BATCH = 100;
 
 // A file system of a size of its own is mounted: it takes root (or CAP_SYS_ADMIN), as in a container of the pipeline.
-describe('an outbox whose disk is full', { timeout: 60_000 }, () => {
+describe('an outbox whose disk is full', { timeout: 180_000 }, () => {
   let root: string;
   let outbox: Outbox;
   const open = (): Promise<Outbox> => openOutbox({ dir: join(root, 'outbox'), log: { warn: () => undefined }, maxBytes: 1_000_000_000, overflow: 'drop-oldest' });
