@@ -89,11 +89,11 @@ export function createTestFeed({ bus, exchange = createInProcessExchange() }: { 
   };
 }
 
-/** Asks to join at a path; `joined`, or the code of the refusal. */
+/** Asks to join at a path; `joined`, the code of the refusal, or `ended` when the hub hung up without a word. */
 export async function knock(hub: TestHub, path: string, headers: Readonly<Record<string, string>> = {}): Promise<string> {
   const raw = await connectRaw(hub.port);
   raw.socket.write(upgradeHead(path, headers));
-  const answer = await eventually(() => (raw.text().startsWith('HTTP/1.1 101') ? 'joined' : (codeOf(raw.text()) ?? false)), { what: `an answer at ${path.slice(0, 20)}`, intervalMs: 2 });
+  const answer = await eventually(() => (raw.text().startsWith('HTTP/1.1 101') ? 'joined' : (codeOf(raw.text()) ?? (raw.isEnded() ? 'ended' : false))), { timeoutMs: 10_000, what: `an answer at ${path.slice(0, 20)}`, intervalMs: 2 });
   raw.socket.destroy();
   return answer;
 }

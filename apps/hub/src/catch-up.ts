@@ -12,7 +12,7 @@ import type { TailListener } from './durable-lane.ts';
  * up to there, goes live and gives what it holds in the same turn: nothing is left out, nothing comes twice.
  */
 export interface CatchUpOptions {
-  readonly log: EventLog;
+  readonly log: Pick<EventLog, 'read'>;
   readonly workspaceId: string;
   readonly rooms: readonly string[];
   /** Events after this sequence. */
@@ -23,6 +23,8 @@ export interface CatchUpOptions {
   readonly gap: (gap: LogGap) => void;
   /** Waits until the peer has taken what was written. */
   readonly clear: () => Promise<void>;
+  /** The highest sequence that the tail has brought, of whatever room: the log has at least that. */
+  readonly heardSeq: () => number;
   /** Who hears the tail. */
   readonly listeners: Set<TailListener>;
   /** It has everything up to this sequence: it is live from this very call on. */
@@ -38,6 +40,9 @@ const PAGE_MAX_BYTES = 262_144;
 const HELD_MAX_EVENTS = 4_096;
 const HELD_MAX_BYTES = 262_144;
 
+/** A log that says less than its tail has brought (a server that was a leader once, and does not know better yet) is asked again after so long. */
+const STALE_RETRY_MS = 50;
+
 /** Brings a reader to live. Rejects with the log's error; resolves early when the signal aborts. */
 export async function catchUp(options: CatchUpOptions): Promise<void> {
   const { signal, listeners } = options;
@@ -49,9 +54,10 @@ export async function catchUp(options: CatchUpOptions): Promise<void> {
       if (signal.aborted) return;
       givePage(options, page);
       after = Math.max(after, page.next);
+      if (hold !== undefined && page.isLast && after < hold.from) await new Promise((resolve) => setTimeout(resolve, STALE_RETRY_MS));
       await options.clear();
       if (signal.aborted) return;
-      if (hold !== undefined && !hold.isFull && page.isLast) {
+      if (hold !== undefined && !hold.isFull && page.isLast && after >= hold.from) {
         options.live(after);
         options.held(hold.take(after));
         return;
@@ -59,7 +65,7 @@ export async function catchUp(options: CatchUpOptions): Promise<void> {
       if (page.isLast && (hold === undefined || hold.isFull)) {
         if (hold !== undefined) listeners.delete(hold);
         // What the tail has brought up to now is in the log, which is read once more.
-        hold = new Hold(options.wants);
+        hold = new Hold(options.heardSeq(), options.wants);
         listeners.add(hold);
       }
     }
@@ -87,12 +93,15 @@ function givePage({ give, gap }: CatchUpOptions, { events, gaps }: LogPage): voi
 
 /** What the tail brings while a reader reads its last page. */
 class Hold implements TailListener {
+  /** What the tail brought before it began to hold. */
+  readonly from: number;
   readonly wants: (room: string) => boolean;
   isFull = false;
   #events: StoredEvent[] = [];
   #bytes = 0;
 
-  constructor(wants: (room: string) => boolean) {
+  constructor(from: number, wants: (room: string) => boolean) {
+    this.from = from;
     this.wants = wants;
   }
 

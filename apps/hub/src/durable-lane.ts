@@ -72,6 +72,7 @@ export class DurableLane {
   showsPlaces = false;
   readonly #options: DurableLaneOptions;
   readonly #tail: LogTail;
+  #heardSeq = 0;
 
   constructor(options: DurableLaneOptions) {
     this.#options = options;
@@ -85,6 +86,11 @@ export class DurableLane {
 
   get epoch(): string {
     return this.#options.epoch();
+  }
+
+  /** The highest sequence that the tail has brought. */
+  get heardSeq(): number {
+    return this.#heardSeq;
   }
 
   /** Everything that is wanted here was delivered up to this sequence. */
@@ -108,6 +114,11 @@ export class DurableLane {
       (place) => this.#stored(room, origin, event, { id, place, publish }),
       (error: unknown) => this.#refused(id, publish, error),
     );
+  }
+
+  /** The log is another one: what its tail brought before says nothing about it. */
+  beginAnew(): void {
+    this.#heardSeq = 0;
   }
 
   close(): Promise<void> {
@@ -139,6 +150,7 @@ export class DurableLane {
   }
 
   #take(event: StoredEvent): void {
+    this.#heardSeq = Math.max(this.#heardSeq, event.seq);
     const outbound = this.outboundOf(event, { place: Math.min(event.seq, this.#tail.certain) });
     this.#options.deliver(event.room, originOf(event.fields), outbound);
     for (const listener of this.listeners) if (listener.wants(event.room)) listener.event(event);

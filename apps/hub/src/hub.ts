@@ -132,7 +132,8 @@ function assembleHub({ config, version, bus, feedBus, pages }: HubOptions, { log
 
 /** The log was made anew: whoever reads it by position comes back and is told so. */
 function endSessions({ workspaces }: Parts, { timing }: HubConfig): void {
-  for (const { peers, tails } of workspaces.all()) {
+  for (const { durable, peers, tails } of workspaces.all()) {
+    durable?.beginAnew();
     tails.drain(() => Math.random() * timing.comeBackMaxMs);
     for (const connection of peers.connections()) if (connection.version === 2) connection.refuse('DRAINING', Math.random() * timing.comeBackMaxMs);
   }

@@ -122,7 +122,7 @@ export class LogFollower {
     void catchUp({
       log: durable.log, workspaceId: principal.workspaceId, rooms: [pattern], after: this.#position, wants: this.#wants, clear,
       give: (events) => this.#give(events), gap: (gap: LogGap) => this.#tellGap(gap), held: (events) => this.#write(events, durable.certain),
-      listeners: durable.listeners, live: (seq) => this.#goLive(seq), signal: this.#ending.signal,
+      heardSeq: () => durable.heardSeq, listeners: durable.listeners, live: (seq) => this.#goLive(seq), signal: this.#ending.signal,
     }).catch((error: unknown) => this.#later(error, () => this.#catchUp()));
   }
 

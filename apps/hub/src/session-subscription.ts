@@ -139,7 +139,7 @@ export class SessionSubscription {
     void catchUp({
       log: durable.log, workspaceId: principal.workspaceId, rooms: this.request.rooms, after: this.#position, wants: this.#wants, clear,
       give: (events) => this.#give(events), gap: (gap) => this.#gap(gap), held: (events) => this.#write(events),
-      listeners: durable.listeners, live: (seq) => this.#goLive(seq), signal: this.#ending.signal,
+      heardSeq: () => durable.heardSeq, listeners: durable.listeners, live: (seq) => this.#goLive(seq), signal: this.#ending.signal,
     }).catch((error: unknown) => this.#retry(error));
   }
 
