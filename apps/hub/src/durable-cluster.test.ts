@@ -1,9 +1,8 @@
-import { eventually, startNatsServer, stopAll, trackResources, type NatsServer } from '@carillon/testing';
+import { eventually, startNatsServer, stopAll, trackResources } from '@carillon/testing';
 import { afterAll, afterEach, describe, expect, it } from 'vitest';
 
-import { openClusterBus } from './cluster-bus.ts';
-import { loadHubConfig } from './config.ts';
-import { closeAll, connectPeer, joinRooms, startTestHub, type TestHub } from './hub.fixture.ts';
+import { startClusterHub } from './cluster-hub.fixture.ts';
+import { closeAll, connectPeer, joinRooms } from './hub.fixture.ts';
 import { openSession, type TestSession } from './session.fixture.ts';
 
 const noLeaks = trackResources();
@@ -14,20 +13,6 @@ afterEach(async () => {
 afterAll(() => noLeaks());
 
 const ROOM = 'ITB-1101';
-const silent = (): void => undefined;
-const log = { trace: silent, debug: silent, info: silent, warn: silent, error: silent, fatal: silent, level: 'info' as const, child: () => log };
-
-/** A hub of a cluster as the launcher makes it: bus and log are of one NATS. */
-async function startOn(nats: NatsServer): Promise<TestHub> {
-  const env = { CARILLON_NATS_URL: nats.url, CARILLON_HUB_LOG: 'on' };
-  const loaded = loadHubConfig(env);
-  if (!loaded.ok) throw new Error('refused');
-  const bus = openClusterBus(loaded.config, { name: 'hub-test', log });
-  if (bus === undefined) throw new Error('no bus');
-  const hub = await startTestHub({ bus, env });
-  await eventually(async () => expect((await hub.readiness()).status).toBe(200), { what: 'the hub to be ready' });
-  return hub;
-}
 
 /** Sequences and bodies of what a session got without asking for it again. */
 const eventsOf = ({ heard }: TestSession): (readonly [number, string])[] => heard.flatMap((each) => (each.kind === 'event' ? [[each.fields.seq ?? 0, each.body] as const] : []));
@@ -35,7 +20,7 @@ const eventsOf = ({ heard }: TestSession): (readonly [number, string])[] => hear
 describe('a durable room of a cluster', () => {
   it('has one order at every hub, whoever stores where', async () => {
     const nats = await startNatsServer({ jetstream: true });
-    const hubs = [await startOn(nats), await startOn(nats)] as const;
+    const hubs = [await startClusterHub(nats), await startClusterHub(nats)] as const;
     const readers = await Promise.all(hubs.map((hub) => openSession(hub)));
     for (const reader of readers) await reader.subscribe('1', ['ITB-*']);
     const old = await joinRooms(hubs[1], ROOM);
@@ -53,7 +38,7 @@ describe('a durable room of a cluster', () => {
 
   it('gives an event to one repeater of all, and to the links of every hub once', async () => {
     const nats = await startNatsServer({ jetstream: true });
-    const [a, b] = [await startOn(nats), await startOn(nats)];
+    const [a, b] = [await startClusterHub(nats), await startClusterHub(nats)];
     const repeaters = [await connectPeer(b, 'repeater'), await connectPeer(b, 'repeater')];
     const links = [await connectPeer(a, 'hub'), await connectPeer(b, 'hub')];
     const writer = await openSession(a);
@@ -71,7 +56,7 @@ describe('a durable room of a cluster', () => {
 
   it('is read on at another hub after the reader\'s own has died', async () => {
     const nats = await startNatsServer({ jetstream: true });
-    const [a, b] = [await startOn(nats), await startOn(nats)];
+    const [a, b] = [await startClusterHub(nats), await startClusterHub(nats)];
     const reader = await openSession(a);
     const { seq: begun } = await reader.subscribe('1', [ROOM]);
     const [welcome] = reader.all('welcome');
@@ -85,7 +70,7 @@ describe('a durable room of a cluster', () => {
 
   it('refuses while the log is away, says so, and goes on when it is back', async () => {
     const nats = await startNatsServer({ jetstream: true });
-    const hub = await startOn(nats);
+    const hub = await startClusterHub(nats);
     const [reader, writer] = [await openSession(hub), await openSession(hub)];
     await reader.subscribe('1', [ROOM]);
     await writer.store(ROOM, 'before');
@@ -101,7 +86,7 @@ describe('a durable room of a cluster', () => {
 
   it('lets a connection have only so many events without an ack', async () => {
     const nats = await startNatsServer({ jetstream: true });
-    const hub = await startOn(nats);
+    const hub = await startClusterHub(nats);
     const writer = await openSession(hub);
     const [welcome] = writer.all('welcome');
     nats.pause();

@@ -1,9 +1,8 @@
-import { eventually, startNatsServer, stopAll, trackResources, type NatsServer } from '@carillon/testing';
+import { eventually, startNatsServer, stopAll, trackResources } from '@carillon/testing';
 import { afterAll, afterEach, describe, expect, it } from 'vitest';
 
-import { openClusterBus } from './cluster-bus.ts';
-import { loadHubConfig } from './config.ts';
-import { closeAll, openTail, startTestHub, type TestHub, type TestTail } from './hub.fixture.ts';
+import { startClusterHub } from './cluster-hub.fixture.ts';
+import { closeAll, openTail, type TestHub, type TestTail } from './hub.fixture.ts';
 
 const noLeaks = trackResources();
 afterEach(async () => {
@@ -11,21 +10,6 @@ afterEach(async () => {
   await stopAll();
 });
 afterAll(() => noLeaks());
-
-const silent = (): void => undefined;
-const log = { trace: silent, debug: silent, info: silent, warn: silent, error: silent, fatal: silent, level: 'info' as const, child: () => log };
-
-/** A hub of a cluster as the launcher makes it: bus and log are of one NATS. */
-async function startOn(nats: NatsServer): Promise<TestHub> {
-  const env = { CARILLON_NATS_URL: nats.url, CARILLON_HUB_LOG: 'on' };
-  const loaded = loadHubConfig(env);
-  if (!loaded.ok) throw new Error('refused');
-  const bus = openClusterBus(loaded.config, { name: 'hub-test', log });
-  if (bus === undefined) throw new Error('no bus');
-  const hub = await startTestHub({ bus, env });
-  await eventually(async () => expect((await hub.readiness()).status).toBe(200), { what: 'the hub to be ready' });
-  return hub;
-}
 
 /** Publishes `<name><n>`, a batch at a time. */
 async function fill(hub: TestHub, name: string, batches: number): Promise<void> {
@@ -43,7 +27,7 @@ const isLive = (tail: TestTail): boolean => tail.text().includes('event: live');
 describe('events over HTTP at a cluster', () => {
   it('are one stream at every hub, with the same places: a reader comes back to any of them', async () => {
     const nats = await startNatsServer({ jetstream: true });
-    const [a, b] = [await startOn(nats), await startOn(nats)];
+    const [a, b] = [await startClusterHub(nats), await startClusterHub(nats)];
     await fill(a, 'x', 2);
     const tails = [await openTail(a, '/rooms/A/events?since=seq:0'), await openTail(b, '/rooms/*/events?since=seq:0'), await openTail(b, '/rooms/A/events')];
     await eventually(() => tails.every(isLive), { what: 'the tails to be live' });
@@ -74,7 +58,7 @@ describe('events over HTTP at a cluster', () => {
 
   it('wait for a log that is away, and go on when it is back', async () => {
     const nats = await startNatsServer({ jetstream: true });
-    const hub = await startOn(nats);
+    const hub = await startClusterHub(nats);
     await fill(hub, 'x', 1);
     const tail = await openTail(hub, '/rooms/A/events?since=seq:0');
     await eventually(() => isLive(tail));

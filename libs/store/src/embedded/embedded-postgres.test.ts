@@ -98,6 +98,8 @@ describe('the embedded PostgreSQL', () => {
     // What its own remains still do with the data is waited for.
     const busy = askOnce(first.url, 'SELECT pg_sleep(60)').catch(() => undefined);
     first.kill();
+    // The signal takes a moment; what is left of the server after that is what is waited for.
+    await eventually(() => !isAlive(first.pid), { intervalMs: 1 });
     const second = await start(dir);
     await busy;
     expect(second.adopted).toBe(false);
