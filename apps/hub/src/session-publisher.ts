@@ -10,6 +10,11 @@ import { PublishAcks } from './publish-acks.ts';
 /** Events of one connection that may wait for their ack; whoever publishes keeps as many to send again. */
 export const PUBLISHES_MAX = 4_096;
 
+/** What a messenger sends again by itself; a repeater does so with whatever is refused for now. What nobody sends again must hold nobody up. */
+const SENT_AGAIN: ReadonlySet<ErrorCode> = new Set<ErrorCode>(['LOG_UNAVAILABLE', 'LOG_BACKLOGGED', 'PUBLISHES_EXCEEDED']);
+/** Who has not come again by then has given up. Longer than anybody's backoff. */
+const HELD_MAX_MS = 60_000;
+
 export interface SessionPublisherOptions {
   readonly kind: 'messenger' | 'repeater';
   readonly connection: Connection;
@@ -36,6 +41,7 @@ export class SessionPublisher {
   #unacked = 0;
   /** Ids that were refused for now, and why. */
   readonly #refused = new Map<string, ErrorCode>();
+  #heldSinceMs = 0;
 
   constructor(options: SessionPublisherOptions) {
     this.#options = options;
@@ -66,7 +72,7 @@ export class SessionPublisher {
     if ('code' in from) return this.#refuse(from.code, id);
     if (id === undefined) return this.#refuse('EVENT_ID_MISSING', id);
     const [before] = this.#refused.values();
-    if (this.#refused.has(id)) this.#refused.clear();
+    if (this.#refused.has(id) || (before !== undefined && performance.now() - this.#heldSinceMs > HELD_MAX_MS)) this.#refused.clear();
     else if (before !== undefined) return this.#refuse(before, id);
     if (this.#unacked >= PUBLISHES_MAX) return this.#refuse('PUBLISHES_EXCEEDED', id);
     const [roomEnd, tagEnd] = [Buffer.byteLength(room), bytes.length - body.length - 1];
@@ -82,9 +88,18 @@ export class SessionPublisher {
   #refuse(code: ErrorCode, id: string | undefined, detail?: string): void {
     const { connection, counts } = this.#options;
     counts.refuse(code);
-    if (id !== undefined && ERRORS[code].retryable && this.#refused.size < PUBLISHES_MAX) this.#refused.set(id, code);
+    if (id !== undefined && this.#isSentAgain(code)) this.#hold(id, code);
     if (id === undefined) connection.sendControl(formatControl({ op: 'error', code }));
     else this.#acks.refuse(code, { id, detail });
+  }
+
+  #isSentAgain(code: ErrorCode): boolean {
+    return this.#options.kind === 'repeater' ? ERRORS[code].retryable : SENT_AGAIN.has(code);
+  }
+
+  #hold(id: string, code: ErrorCode): void {
+    if (this.#refused.size === 0) this.#heldSinceMs = performance.now();
+    if (this.#refused.size < PUBLISHES_MAX) this.#refused.set(id, code);
   }
 
   /** A messenger's malformed frame ends it; a repeater speaks for others and is told. */

@@ -3,6 +3,7 @@ import { afterAll, afterEach, describe, expect, it } from 'vitest';
 
 import { createTestFeed, knock } from './access.fixture.ts';
 import { closeAll, codeOf, connectPeer, joinRoomsWith, openTail, startTestHub } from './hub.fixture.ts';
+import { openSession } from './session.fixture.ts';
 
 const noLeaks = trackResources();
 afterEach(closeAll);
@@ -85,6 +86,20 @@ describe('the limits of a key', () => {
     await peer.heard();
     expect(peer.texts.map(codeOf)).toContain('EVENT_RATE_EXCEEDED');
     expect(peer.isOpen()).toBe(true);
+  });
+
+  it('bound a session, which is heard again when they allow it, whatever it sends then', async () => {
+    const { feed, hub } = await startLimited();
+    const key = await feed.key('messenger', { limits: { eventsPerSecond: 2 } });
+    await feed.reached(hub);
+    const session = await openSession({ url: `${hub.url}/k/${key.key}` });
+    for (let n = 0; n < 20; n += 1) session.publish('A', 'x', { id: `n${n}` });
+    await session.got('error', ({ code }) => code === 'EVENT_RATE_EXCEEDED');
+    let fresh = 0;
+    await eventually(() => {
+      session.publish('A', 'later', { id: `fresh-${(fresh += 1)}` });
+      return session.all('published').some(({ events }) => events.some(([id]) => id.startsWith('fresh-')));
+    }, { intervalMs: 300 });
   });
 
   it('bound bytes', async () => {
