@@ -66,6 +66,8 @@ class Bystanders {
   readonly reception = new Reception();
   readonly #subscriber: Messenger;
   readonly #publisher: Messenger;
+  readonly #refused: unknown[] = [];
+  #unanswered = 0;
   #counter = 0;
   #timer: NodeJS.Timeout | undefined;
 
@@ -81,13 +83,20 @@ class Bystanders {
       await bystanders.#publish();
       return bystanders.reception.last('calm') > 0;
     }, { what: 'the first event' });
-    bystanders.#timer = setInterval(() => void bystanders.#publish(), BYSTANDER_EVERY_MS);
+    bystanders.#timer = setInterval(() => {
+      bystanders.#publish().catch((error: unknown) => void bystanders.#refused.push(error));
+    }, BYSTANDER_EVERY_MS);
     return bystanders;
   }
 
   async #publish(): Promise<void> {
     this.#counter += 1;
-    await this.#publisher.send(ROOM, countedBody(ROOM, { publisher: 'calm', counter: this.#counter }));
+    this.#unanswered += 1;
+    try {
+      await this.#publisher.send(ROOM, countedBody(ROOM, { publisher: 'calm', counter: this.#counter }));
+    } finally {
+      this.#unanswered -= 1;
+    }
   }
 
   /** Waits for an event that is published from now on. */
@@ -100,7 +109,9 @@ class Bystanders {
   async stop(): Promise<{ readonly events: number; readonly wrong: object }> {
     clearInterval(this.#timer);
     await eventually(() => this.reception.last('calm') === this.#counter, { what: 'the bystanders\' last event' });
-    const errors = [this.#publisher, this.#subscriber].flatMap(({ state }) => (state.lastError === undefined ? [] : [state.lastError.code]));
+    // An event may be heard before its publisher is answered.
+    await eventually(() => this.#unanswered === 0, { what: 'the bystanders\' last answer' });
+    const errors = [...this.#refused, ...[this.#publisher, this.#subscriber].flatMap(({ state }) => (state.lastError === undefined ? [] : [state.lastError.code]))];
     await Promise.all([this.#publisher.close(), this.#subscriber.close()]);
     const { duplicates, reordered, torn } = this.reception;
     return { events: this.#counter, wrong: { missed: this.reception.missed('calm'), duplicates, reordered, torn, errors } };
