@@ -20,6 +20,7 @@ import { followRetention } from './log-retention.ts';
 import { observeHub } from './metrics.ts';
 import { PageTurns } from './page-turns.ts';
 import { hubStatus } from './status.ts';
+import { NO_TRAIL } from './trail.ts';
 import { createWorkspace } from './workspace.ts';
 import { Workspaces } from './workspaces.ts';
 
@@ -105,7 +106,7 @@ function assembleHub({ config, version, bus, feedBus, pages }: HubOptions, { log
   const workspaces: Workspaces = new Workspaces({
     now: () => performance.now(),
     make: (id) => createWorkspace(id, {
-      hubId, copy, holders, counts, writer, group, heartbeat, bus, eventLog, turns, defaultLane: config.log.defaultLane, heartbeatMs: config.timing.pingIntervalMs, log, limits, linkLimits, laneMaxBytes, nextId, inRoom: config.roomSystem !== undefined,
+      hubId, copy, holders, counts, writer, group, heartbeat, bus, eventLog, turns, defaultLane: config.log.defaultLane, heartbeatMs: config.timing.pingIntervalMs, log, limits, linkLimits, laneMaxBytes, nextId, inRoom: config.roomSystem !== undefined, trail: NO_TRAIL,
       links: {
         door: linkDoorOptions, max: linksMax, total: () => workspaces.total(({ links }) => links.size), handshakeTimeoutMs,
         retry: { firstMs: linkRetryFirstMs, capMs: linkRetryCapMs }, recheck: (caller) => admission.recheck(caller),

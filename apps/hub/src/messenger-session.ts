@@ -40,10 +40,20 @@ export interface SessionParts {
 const PAGES_MAX = 16;
 
 type Request<Op extends ControlFrame['op']> = Extract<ControlFrame, { readonly op: Op }>;
+type Settling = Request<'ack' | 'nack' | 'defer' | 'discard'>;
+
+/** Something other than a subscription that a connection has open under a name of its choice. */
+export interface SessionRequest {
+  /** It is over: the peer said so or is gone. */
+  end(): void;
+  /** Of a consumer's member. */
+  settle?(frame: Settling): void;
+}
 
 export class MessengerSession {
   readonly #parts: SessionParts;
   readonly #subscriptions = new Map<string, SessionSubscription | 'live-only'>();
+  readonly #requests = new Map<string, SessionRequest>();
   readonly #rooms = new Map<string, readonly string[]>();
   readonly #wanted = new PatternCounts();
   readonly #live = new PatternCounts();
@@ -80,6 +90,11 @@ export class MessengerSession {
         return this.#unsubscribe(frame.request);
       case 'history':
         return this.#history(frame);
+      case 'ack':
+      case 'nack':
+      case 'defer':
+      case 'discard':
+        return this.#settle(frame);
       default:
         return this.#refuse('CONTROL_INVALID', { detail: `${frame.op} is not served by this hub` });
     }
@@ -112,6 +127,8 @@ export class MessengerSession {
     const { durable, connection } = this.#parts;
     this.#ending.abort();
     for (const request of [...this.#subscriptions.keys()]) this.#end(request);
+    for (const request of this.#requests.values()) request.end();
+    this.#requests.clear();
     if (this.#name !== undefined && durable?.publishers.get(this.#name) === connection.lane) durable.publishers.delete(this.#name);
   }
 
@@ -129,8 +146,7 @@ export class MessengerSession {
 
   #subscribe({ request, rooms, since, echo = false }: Request<'subscribe'>): void {
     const { connection, durable, durableIndex, flush, limits, liveIndex, log, patterns, principal, turns } = this.#parts;
-    if (this.#subscriptions.has(request)) return this.#refuse('REQUEST_IN_USE', { request });
-    if (this.#subscriptions.size >= limits.patternsMax) return this.#refuse('REQUESTS_EXCEEDED', { request, detail: `at most ${limits.patternsMax}` });
+    if (!this.#isFree(request)) return;
     const unique = [...new Set(rooms)];
     const denied = unique.find((pattern) => !principal.permissions.covers('receive', pattern));
     if (denied !== undefined) return this.#refuse('RECEIVE_DENIED', { request, detail: denied });
@@ -172,8 +188,26 @@ export class MessengerSession {
   }
 
   #unsubscribe(request: string): void {
-    if (this.#subscriptions.has(request)) this.#end(request);
+    const other = this.#requests.get(request);
+    if (this.#requests.delete(request)) other?.end();
+    else if (this.#subscriptions.has(request)) this.#end(request);
     else this.#refuse('REQUEST_UNKNOWN', { request });
+  }
+
+  /** Whether a request of this name may be opened; says so if not. */
+  #isFree(request: string): boolean {
+    const { patternsMax } = this.#parts.limits;
+    const isUsed = this.#subscriptions.has(request) || this.#requests.has(request);
+    if (isUsed) this.#refuse('REQUEST_IN_USE', { request });
+    else if (this.#subscriptions.size + this.#requests.size >= patternsMax) this.#refuse('REQUESTS_EXCEEDED', { request, detail: `at most ${patternsMax}` });
+    else return true;
+    return false;
+  }
+
+  #settle(frame: Settling): void {
+    const member = this.#requests.get(frame.request);
+    if (member?.settle === undefined) this.#refuse('REQUEST_UNKNOWN', { request: frame.request });
+    else member.settle(frame);
   }
 
   #end(request: string): void {

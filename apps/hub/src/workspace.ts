@@ -18,6 +18,7 @@ import { LiveTails } from './live-tails.ts';
 import type { PageTurns } from './page-turns.ts';
 import { Peers } from './peers.ts';
 import { Router, type DurableRoutes } from './router.ts';
+import type { Trail } from './trail.ts';
 
 /** What all workspaces of a hub share: the means, nothing of what is said. */
 export interface SharedParts {
@@ -41,6 +42,8 @@ export interface SharedParts {
   readonly laneMaxBytes: number;
   readonly nextId: () => string;
   readonly inRoom: boolean;
+  /** Where it is written down what became of events. */
+  readonly trail: Trail;
   readonly links: {
     readonly door: DoorOptions;
     readonly max: number;

@@ -3,7 +3,7 @@ import { describe, expect, it } from 'vitest';
 
 import { DEFAULT_LIMITS, formatControl, parseControl, parseSubscriptionChange, patternFault, type ControlFrame } from './index.ts';
 
-const OPS = ['hello', 'welcome', 'subscribe', 'subscribed', 'live', 'behind', 'unsubscribe', 'published', 'error', 'gap', 'history', 'page', 'consume', 'consuming', 'ack', 'nack', 'defer', 'discard', 'presence', 'drain', 'bye'];
+const OPS = ['hello', 'welcome', 'subscribe', 'subscribed', 'live', 'behind', 'unsubscribe', 'published', 'error', 'gap', 'history', 'page', 'consume', 'consuming', 'ack', 'nack', 'defer', 'discard', 'settled', 'enter', 'entered', 'watch', 'presence', 'refresh', 'refreshed', 'drain', 'bye'];
 const REFUSALS = ['CONTROL_INVALID', 'CONTROL_TOO_LARGE', 'PATTERN_INVALID'];
 
 const answers = (text: string): void => {
@@ -96,7 +96,7 @@ describe('what was read', () => {
     const frames: ControlFrame[] = [
       { op: 'subscribe', request: 'a_B-9', rooms: ['階-*', '🚪'], since: { at: Number.MAX_SAFE_INTEGER } },
       { op: 'error', code: 'INTERNAL', detail: '\u0000\ud7ff' },
-      { op: 'presence', room: 'A', joined: [], left: ['x', 'y'] },
+      { op: 'presence', request: 'w', room: 'A', joined: [], left: [{ name: 'x', at: 3, data: '{"a":1}' }] },
     ];
     for (const frame of frames) expect(parseControl(formatControl(frame))).toEqual({ ok: true, frame });
   });

@@ -14,7 +14,7 @@ export interface SubscriptionChange {
 
 export type ControlFrame =
   | { readonly op: 'hello'; readonly session?: string }
-  | { readonly op: 'welcome'; readonly session: string; readonly hub?: string; readonly heartbeatMs: number; /** Of the log; none: this hub keeps nothing. */ readonly epoch?: string; readonly class?: StoredClass; readonly limits: WelcomeLimits }
+  | { readonly op: 'welcome'; readonly session: string; readonly hub?: string; readonly heartbeatMs: number; /** Of the log; none: this hub keeps nothing. */ readonly epoch?: string; readonly class?: StoredClass; /** Where replies to this connection's requests go. */ readonly inbox?: string; readonly limits: WelcomeLimits }
   | { readonly op: 'subscribe'; readonly request: string; readonly rooms: readonly string[]; readonly since?: Since; readonly echo?: boolean }
   | { readonly op: 'subscribed'; readonly request: string; readonly seq?: number; readonly epoch?: string }
   | { readonly op: 'live'; readonly request: string; readonly seq: number }
@@ -25,13 +25,19 @@ export type ControlFrame =
   | { readonly op: 'gap'; readonly request: string; readonly from: number; readonly to: number; readonly reason: GapReason }
   | { readonly op: 'history'; readonly request: string; readonly rooms: readonly string[]; readonly before?: number; readonly after?: number; readonly max: number }
   | { readonly op: 'page'; readonly request: string; readonly next: number; readonly isLast: boolean }
-  | { readonly op: 'consume'; readonly request: string; readonly name: string; readonly rooms: readonly string[]; readonly since?: Since; readonly ackTimeoutMs?: number; readonly maxDeliveries?: number; readonly maxInFlight?: number }
+  | { readonly op: 'consume'; readonly request: string; readonly name: string; readonly rooms: readonly string[]; readonly since?: Since; readonly ackTimeoutMs?: number; readonly maxDeliveries?: number; readonly maxInFlight?: number; /** Deliveries that this member may have unsettled. */ readonly window?: number }
   | { readonly op: 'consuming'; readonly request: string }
   | { readonly op: 'ack'; readonly request: string; readonly seqs: readonly number[] }
   | { readonly op: 'nack'; readonly request: string; readonly seqs: readonly number[]; readonly delayMs?: number; readonly reason?: string }
   | { readonly op: 'defer'; readonly request: string; readonly seqs: readonly number[]; readonly delayMs?: number; readonly reason?: string }
   | { readonly op: 'discard'; readonly request: string; readonly seqs: readonly number[]; readonly reason?: string }
-  | { readonly op: 'presence'; readonly room: string; readonly joined?: readonly string[]; readonly left?: readonly string[] }
+  | { readonly op: 'settled'; readonly request: string; readonly seqs: readonly number[]; /** Of those that were asked for: settled before, timed out, or never this member's. */ readonly unknown?: readonly number[] }
+  | { readonly op: 'enter'; readonly request: string; readonly room: string; /** By default the session. */ readonly name?: string; /** What others are shown of it. */ readonly data?: string }
+  | { readonly op: 'entered'; readonly request: string }
+  | { readonly op: 'watch'; readonly request: string; readonly room: string }
+  | { readonly op: 'presence'; readonly request: string; readonly room: string; /** Everybody who is there, and who was lately: what was said before does not count. */ readonly isAll?: boolean; readonly joined?: readonly PresentMember[]; readonly left?: readonly PresentMember[] }
+  | { readonly op: 'refresh'; readonly request: string; /** An access key; a secret. */ readonly key: string }
+  | { readonly op: 'refreshed'; readonly request: string }
   | { readonly op: 'drain'; readonly afterMs: number }
   | { readonly op: 'bye'; readonly code?: string };
 
@@ -49,6 +55,13 @@ export interface WelcomeLimits {
   readonly publishesMax: number;
 }
 
+/** Somebody in a room: since when, or, of one who has left, when last seen (ms since 1970). */
+export interface PresentMember {
+  readonly name: string;
+  readonly at: number;
+  readonly data?: string;
+}
+
 /** Where a subscription starts: after a sequence (of a log's epoch), at a time (ms since 1970), or with the last n events. */
 export type Since = { readonly seq: number; readonly epoch?: string } | { readonly at: number } | { readonly last: number };
 
@@ -57,7 +70,7 @@ export type ControlOp = ControlFrame['op'];
 /** Every `op`, with the fields it must have and their shapes; what else an object holds is ignored. */
 const SHAPES: Readonly<Record<ControlOp, Readonly<Record<string, Shape>>>> = {
   hello: { session: 'name?' },
-  welcome: { session: 'name', hub: 'text?', heartbeatMs: 'whole', epoch: 'text?', class: 'stored?', limits: 'limits' },
+  welcome: { session: 'name', hub: 'text?', heartbeatMs: 'whole', epoch: 'text?', class: 'stored?', inbox: 'name?', limits: 'limits' },
   subscribe: { request: 'name', rooms: 'patterns', since: 'since?', echo: 'flag?' },
   subscribed: { request: 'name', seq: 'whole?', epoch: 'text?' },
   live: { request: 'name', seq: 'whole' },
@@ -68,13 +81,19 @@ const SHAPES: Readonly<Record<ControlOp, Readonly<Record<string, Shape>>>> = {
   gap: { request: 'name', from: 'whole', to: 'whole', reason: 'gap' },
   history: { request: 'name', rooms: 'patterns', before: 'whole?', after: 'whole?', max: 'whole' },
   page: { request: 'name', next: 'whole', isLast: 'flag' },
-  consume: { request: 'name', name: 'name', rooms: 'patterns', since: 'since?', ackTimeoutMs: 'whole?', maxDeliveries: 'whole?', maxInFlight: 'whole?' },
+  consume: { request: 'name', name: 'name', rooms: 'patterns', since: 'since?', ackTimeoutMs: 'whole?', maxDeliveries: 'whole?', maxInFlight: 'whole?', window: 'whole?' },
   consuming: { request: 'name' },
   ack: { request: 'name', seqs: 'wholes' },
   nack: { request: 'name', seqs: 'wholes', delayMs: 'whole?', reason: 'text?' },
   defer: { request: 'name', seqs: 'wholes', delayMs: 'whole?', reason: 'text?' },
   discard: { request: 'name', seqs: 'wholes', reason: 'text?' },
-  presence: { room: 'text', joined: 'texts?', left: 'texts?' },
+  settled: { request: 'name', seqs: 'wholes', unknown: 'wholes?' },
+  enter: { request: 'name', room: 'text', name: 'name?', data: 'text?' },
+  entered: { request: 'name' },
+  watch: { request: 'name', room: 'text' },
+  presence: { request: 'name', room: 'text', isAll: 'flag?', joined: 'members?', left: 'members?' },
+  refresh: { request: 'name', key: 'text' },
+  refreshed: { request: 'name' },
   drain: { afterMs: 'whole' },
   bye: { code: 'text?' },
 };
@@ -82,7 +101,7 @@ const SHAPES: Readonly<Record<ControlOp, Readonly<Record<string, Shape>>>> = {
 /** A subscription starts at one of these, so that a reader may tell them apart by which is there. */
 const STARTS = ['seq', 'at', 'last'] as const;
 
-type Shape = 'text' | 'text?' | 'texts?' | 'name' | 'name?' | 'flag' | 'flag?' | 'whole' | 'whole?' | 'wholes' | 'places' | 'patterns' | 'since?' | 'class' | 'stored?' | 'gap' | 'limits';
+type Shape = 'text' | 'text?' | 'members?' | 'name' | 'name?' | 'flag' | 'flag?' | 'whole' | 'whole?' | 'wholes' | 'wholes?' | 'places' | 'patterns' | 'since?' | 'class' | 'stored?' | 'gap' | 'limits';
 type Refusal = { readonly ok: false; readonly code: Extract<ErrorCode, 'CONTROL_INVALID' | 'CONTROL_TOO_LARGE' | 'PATTERN_INVALID'>; readonly detail: string };
 
 export type ParsedControl = { readonly ok: true; readonly frame: ControlFrame } | Refusal;
@@ -95,6 +114,7 @@ const isWhole = (value: unknown): boolean => Number.isSafeInteger(value) && (val
 const NAME = /^[0-9A-Za-z_-]{1,64}$/;
 const isName = (value: unknown): boolean => typeof value === 'string' && NAME.test(value);
 const isPlace = (value: unknown): boolean => Array.isArray(value) && value.length === 2 && isName(value[0]) && isWhole(value[1]);
+const isMember = (value: unknown): boolean => isRecord(value) && isName(value['name']) && isWhole(value['at']) && (value['data'] === undefined || isText(value['data']));
 const isText = (value: unknown): value is string => typeof value === 'string' && value.length <= 1_024;
 const invalid = (detail: string): Refusal => ({ ok: false, code: 'CONTROL_INVALID', detail });
 
@@ -148,8 +168,8 @@ function fits(shape: Shape, value: unknown): boolean {
   switch (shape) {
     case 'text':
       return isText(value);
-    case 'texts?':
-      return value === undefined || (Array.isArray(value) && value.every(isText));
+    case 'members?':
+      return value === undefined || (Array.isArray(value) && value.every(isMember));
     case 'name':
       return isName(value);
     case 'flag':
@@ -158,6 +178,8 @@ function fits(shape: Shape, value: unknown): boolean {
       return isWhole(value);
     case 'wholes':
       return Array.isArray(value) && value.every(isWhole);
+    case 'wholes?':
+      return value === undefined || (Array.isArray(value) && value.every(isWhole));
     case 'places':
       return Array.isArray(value) && value.every(isPlace);
     case 'class':

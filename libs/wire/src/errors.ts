@@ -83,6 +83,20 @@ export const ERRORS = {
   LOG_UNAVAILABLE: entry('unavailable', 503, undefined, true, 'The log cannot be reached; the event may have been stored, and its id may be tried again'),
   LOG_FULL: entry('limit', 507, undefined, true, 'The log has no room left'),
   LOG_BACKLOGGED: entry('limit', 503, undefined, true, 'As many bytes as may wait to be stored already do'),
+  CONSUMER_UNKNOWN: entry('not-found', 404, undefined, false, 'There is no consumer of this name'),
+  CONSUMER_EXISTS: entry('conflict', 409, undefined, false, 'A consumer of this name is there with other settings'),
+  CONSUMER_INVALID: entry('protocol', 400, undefined, false, 'A setting of the consumer is out of its range'),
+  CONSUMERS_EXCEEDED: entry('limit', 429, undefined, false, 'The connection or the workspace has as many consumers as it may'),
+  DELIVERY_UNKNOWN: entry('not-found', 404, undefined, false, 'The delivery was settled before, timed out, or never was this member\'s'),
+  DEAD_LETTER_UNKNOWN: entry('not-found', 404, undefined, false, 'There is no such dead letter, or it is not yours to see'),
+  EVENT_UNKNOWN: entry('not-found', 404, undefined, false, 'Nothing is known of an event with this id, or it is not yours to see'),
+  REPLY_UNDELIVERABLE: entry('not-found', 404, undefined, false, 'Nobody waits for this reply any more'),
+  REPLY_TIMEOUT: entry('deadline', 504, undefined, true, 'Nobody replied in time'),
+  DELAY_INVALID: entry('protocol', 400, undefined, false, 'The delay is longer than this hub keeps events, or the room is live only'),
+  DELAYED_EXCEEDED: entry('limit', 429, undefined, true, 'As many delayed events as may wait already do'),
+  PRESENCE_EXCEEDED: entry('limit', 429, undefined, false, 'The connection or the room has as many present members as it may'),
+  PRESENCE_NAME_IN_USE: entry('conflict', 409, undefined, false, 'Somebody else is in the room under this name'),
+  ACCESS_WORKSPACE_CHANGED: entry('conflict', 409, undefined, false, 'The key is of another workspace or kind than the connection'),
   LOG_ABSENT: entry('not-found', 404, undefined, false, 'This hub keeps no log: its rooms are live only'),
 
   // HTTP
@@ -176,6 +190,7 @@ export const DROP_REASONS = {
   'no-repeater': 'No repeater was connected when its turn came',
   'peer-gone': 'The peer closed while the event waited in its lane',
   'peer-slow': 'The lane of the peer was full and the peer was cut',
+  'reply-gone': 'Nobody waited for the reply any more',
   'target-failed': 'A send list target could not be reached or answered with an error',
   'target-overflow': 'The queue of a send list target was full',
 } as const;

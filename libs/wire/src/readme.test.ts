@@ -18,9 +18,10 @@ function rowsUnder(heading: string): string[][][] {
 /** The compiler holds this list equal to the frames that there are. */
 const OPS: Readonly<Record<ControlOp, true>> = {
   hello: true, welcome: true, subscribe: true, subscribed: true, live: true, behind: true, unsubscribe: true, published: true, error: true, gap: true, history: true, page: true,
-  consume: true, consuming: true, ack: true, nack: true, defer: true, discard: true, presence: true, drain: true, bye: true,
+  consume: true, consuming: true, ack: true, nack: true, defer: true, discard: true, settled: true,
+  enter: true, entered: true, watch: true, presence: true, refresh: true, refreshed: true, drain: true, bye: true,
 };
-const FIELDS: Readonly<Required<TagFields>> = { id: 'x', seq: 1, at: 2, from: 'CP1', ttl: 3, tp: `00-${'4'.repeat(32)}-${'0'.repeat(16)}-01`, re: '4', try: 5 };
+const FIELDS: Readonly<Required<TagFields>> = { id: 'x', seq: 1, at: 2, from: 'CP1', ttl: 3, tp: `00-${'4'.repeat(32)}-${'0'.repeat(16)}-01`, re: '4', try: 5, rt: 'i', to: 'i', cid: 'x', delay: 6 };
 
 describe('the README', () => {
   const controls = rowsUnder('Text frames');

@@ -19,12 +19,21 @@ export interface TagFields {
   readonly re?: string;
   /** Which attempt at delivering it this is, 1 the first; of consumers. */
   readonly try?: number;
+  /** Of a request: the inbox that a reply goes to. */
+  readonly rt?: string;
+  /** Of a reply: the inbox it is for; it goes there and nowhere else. */
+  readonly to?: string;
+  /** Of a reply: the id of the request. */
+  readonly cid?: string;
+  /** Milliseconds that the hub keeps it before it takes its place in its room. */
+  readonly delay?: number;
 }
 
  
 const VALUE = /^[^\u0000-\u001f\u007f]{1,512}$/u;
 const WHOLE = /^(?:0|[1-9][0-9]{0,15})$/;
 const ID = /^[0-9A-Za-z_-]{1,64}$/;
+const NAMES = { id: 'an event id', re: 'a request', rt: 'an inbox', to: 'an inbox', cid: 'an event id' } as const;
 const TRACEPARENT = /^[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}$/;
 
 const whole = (text: string): number | undefined => {
@@ -57,7 +66,8 @@ function assign(fields: { -readonly [K in keyof TagFields]: TagFields[K] }, key:
     case 'seq':
     case 'at':
     case 'ttl':
-    case 'try': {
+    case 'try':
+    case 'delay': {
       const number = whole(value);
       if (number === undefined) return `${key} is not a whole number`;
       fields[key] = number;
@@ -65,7 +75,10 @@ function assign(fields: { -readonly [K in keyof TagFields]: TagFields[K] }, key:
     }
     case 'id':
     case 're':
-      if (!ID.test(value)) return key === 'id' ? 'id is not an event id' : 're is not a request';
+    case 'rt':
+    case 'to':
+    case 'cid':
+      if (!ID.test(value)) return `${key} is not ${NAMES[key]}`;
       fields[key] = value;
       return undefined;
     case 'tp':
@@ -91,5 +104,9 @@ export function formatTagFields(fields: TagFields): string {
   if (fields.tp !== undefined) text += `\ttp=${fields.tp}`;
   if (fields.re !== undefined) text += `\tre=${fields.re}`;
   if (fields.try !== undefined) text += `\ttry=${fields.try}`;
+  if (fields.rt !== undefined) text += `\trt=${fields.rt}`;
+  if (fields.to !== undefined) text += `\tto=${fields.to}`;
+  if (fields.cid !== undefined) text += `\tcid=${fields.cid}`;
+  if (fields.delay !== undefined) text += `\tdelay=${fields.delay}`;
   return text;
 }
