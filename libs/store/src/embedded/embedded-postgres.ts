@@ -31,6 +31,7 @@ const POLL_MS = 20;
 /** What is left of a killed server lets go of the data within moments. */
 const REMAINS_TIMEOUT_MS = 15_000;
 const REMAINS_POLL_MS = 200;
+const GONE_TIMEOUT_MS = 2_000;
 const LOG_MAX_BYTES = 8 * 1024 * 1024;
 /** Below what Linux and macOS hand out to outgoing connections, so that nobody takes the port while the server restarts. */
 const PORT_LOWEST = 10_240;
@@ -79,16 +80,35 @@ async function startOrAdopt(files: ClusterFiles, { binaries, settings }: { reado
   const as = await unprivileged();
   await as.own(files.dir);
   const password = await ensureCluster(files, { binaries, as, sync: settings['fsync'] !== 'off' });
-  const running = await adoptable(files);
-  const { pid, port } = running ?? (await start(files, { binaries, as, settings }));
-  const end = async () => stop(files, { pid, binaries, as });
-  const url = (database: string) => `postgresql://${EMBEDDED_NAME}:${password}@127.0.0.1:${port}/${database}`;
-  await ensureDatabase(url('postgres')).catch(async (error: unknown) => {
-    if (running === undefined) await end();
-    throw error;
-  });
-  const owned = await becomeOwner(files.dir, { isStarter: running === undefined });
-  return { url: url(EMBEDDED_NAME), pid, port, adopted: running !== undefined, owned, stop: end, kill: () => void process.kill(pid, 'SIGKILL') };
+  const url = (database: string, port: number) => `postgresql://${EMBEDDED_NAME}:${password}@127.0.0.1:${port}/${database}`;
+  const { running, pid, port } = await reachable(files, { binaries, as, settings, url: (of) => url('postgres', of) });
+  const owned = await becomeOwner(files.dir, { isStarter: !running });
+  return { url: url(EMBEDDED_NAME, port), pid, port, adopted: running, owned, stop: async () => stop(files, { pid, binaries, as }), kill: () => void process.kill(pid, 'SIGKILL') };
+}
+
+/** A server that lets this program in. One that runs already may be on its way out: what comes after it is started. */
+async function reachable(files: ClusterFiles, { url, ...options }: StartOptions & { readonly url: (port: number) => string }): Promise<{ readonly running: boolean; readonly pid: number; readonly port: number }> {
+  for (;;) {
+    const adopted = await adoptable(files);
+    const { pid, port } = adopted ?? (await start(files, options));
+    try {
+      await ensureDatabase(url(port));
+      return { running: adopted !== undefined, pid, port };
+    } catch (error) {
+      if (adopted === undefined) await stop(files, { pid, binaries: options.binaries, as: options.as });
+      if (adopted === undefined || !(await isGoneSoon(files, pid))) throw error;
+    }
+  }
+}
+
+/** A killed process is there for a moment longer. */
+async function isGoneSoon({ data }: ClusterFiles, pid: number): Promise<boolean> {
+  const deadline = performance.now() + GONE_TIMEOUT_MS;
+  while (performance.now() < deadline) {
+    if (!(await isPostgresOn(data, pid))) return true;
+    await sleep(POLL_MS);
+  }
+  return false;
 }
 
 /** The server that runs already, once it is ready; undefined when there is none, or none any more. */
