@@ -61,6 +61,7 @@ const definitions = {
   accessFeedConnected: { name: 'carillon_repeater_access_feed_connected', kind: 'gauge', help: '1 while the hub\'s access feed is open and the copy was up to date with it, else 0.' },
   accessFeedRefused: { name: 'carillon_repeater_access_feed_refused_total', kind: 'counter', labels: ['reason'], help: 'Records of the access feed that were not taken, by reason: malformed, stranger (of another workspace).' },
   hubConnected: { name: 'carillon_repeater_hub_connected', kind: 'gauge', help: '1 while the connection to the hub is up, else 0.' },
+  hubAhead: { name: 'carillon_repeater_hub_clock_ahead_seconds', kind: 'gauge', help: 'What the hub\'s clock is ahead of this machine\'s, as measured at the last join; 0 before, and without an outbox.' },
   queueBytes: { name: 'carillon_repeater_upstream_queue_bytes', kind: 'gauge', help: 'What frames waiting for the hub take, in bytes: of the disk, or of memory where the outbox is there.' },
   queueFrames: { name: 'carillon_repeater_upstream_queue_frames', kind: 'gauge', help: 'Frames that the hub does not have yet.' },
   queueOldest: { name: 'carillon_repeater_upstream_queue_oldest_seconds', kind: 'gauge', help: 'How long the oldest frame has waited for the hub, in seconds; 0 when none waits.' },
@@ -79,7 +80,7 @@ export const repeaterMetricDefinitions: readonly MetricDefinition[] = Object.val
 /** Numbers that are somebody's present state. */
 export interface RepeaterGauges {
   readonly hubConnected: () => boolean;
-  readonly upstreamQueue: { readonly heldBytes: number; readonly frames: number; readonly oldestAgeMs: number };
+  readonly upstreamQueue: { readonly heldBytes: number; readonly frames: number; readonly oldestAgeMs: number; readonly hubAheadMs?: number | undefined };
   readonly outbox: { readonly deadFrames: number; readonly counts: { readonly damaged: number; readonly replaced: number; readonly failedCommits: number } } | undefined;
   readonly devices: { readonly size: number };
   readonly lanes: { readonly queuedBytes: number };
@@ -104,6 +105,7 @@ export function registerRepeaterMetrics(metrics: Metrics, counts: RepeaterCounts
   metrics.observe(definitions.accessFeedConnected, () => (gauges.access.feed.connected ? 1 : 0));
   metrics.observe(definitions.accessFeedRefused, () => counts.feedRefused.samples('reason'));
   metrics.observe(definitions.hubConnected, () => (gauges.hubConnected() ? 1 : 0));
+  metrics.observe(definitions.hubAhead, () => (gauges.upstreamQueue.hubAheadMs ?? 0) / 1_000);
   metrics.observe(definitions.queueBytes, () => gauges.upstreamQueue.heldBytes);
   metrics.observe(definitions.queueFrames, () => gauges.upstreamQueue.frames);
   metrics.observe(definitions.queueOldest, () => gauges.upstreamQueue.oldestAgeMs / 1_000);

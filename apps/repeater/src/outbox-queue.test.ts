@@ -54,6 +54,17 @@ test('hands out nothing while nobody is there, and all of it again to whoever co
   expect(takeAll()).toEqual(['0', '1', '2']);
 });
 
+test('says when an event was recorded by the hub\'s clock: as it was known then, or else as it is known now', async () => {
+  create();
+  await offer(1);
+  queue.attach({ ...link, aheadMs: 250 });
+  expect([queue.take()?.fields, queue.hubAheadMs]).toEqual(['\tid=id-1\tat=1250', 250]);
+  await offer(1);
+  queue.detach(undefined);
+  queue.attach({ ...link, aheadMs: -2_000 });
+  expect([queue.take()?.fields, queue.take()?.fields]).toEqual(['\tid=id-1\tat=0', '\tid=id-2\tat=1250']);
+});
+
 test('has at most 4,096 events without an answer', async () => {
   create();
   await offer(5_000);

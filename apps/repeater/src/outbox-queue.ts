@@ -4,6 +4,7 @@ import { backoffMs, ERRORS, formatTagFields, isErrorCode, type BackoffOptions, t
 
 import { DrainPace } from './drain-pace.ts';
 import type { QueuedFrame } from './frame-queue.ts';
+import { HubClock } from './hub-clock.ts';
 import { InFlight } from './in-flight.ts';
 import type { RepeaterCounts } from './metrics.ts';
 import { SendOrder } from './send-order.ts';
@@ -49,6 +50,7 @@ export class OutboxQueue implements UpstreamQueue {
   readonly #order: SendOrder<OutboxRecord>;
   readonly #pace: DrainPace;
   readonly #inFlight = new InFlight();
+  readonly #hubClock: HubClock;
   #page: readonly OutboxRecord[] = [];
   #pageAt = 0;
   #link: UpstreamLink | undefined = undefined;
@@ -62,6 +64,7 @@ export class OutboxQueue implements UpstreamQueue {
   constructor(options: OutboxQueueOptions) {
     this.#options = options;
     const { drainEventsPerSecond, now, outbox } = options;
+    this.#hubClock = new HubClock(options);
     this.#order = new SendOrder(outbox.lastKey);
     this.#pace = new DrainPace(drainEventsPerSecond, now());
   }
@@ -82,6 +85,11 @@ export class OutboxQueue implements UpstreamQueue {
     return this.#options.outbox.oldestUnsentAgeMs;
   }
 
+  /** What the hub's clock is ahead of this machine's, in milliseconds; undefined before a hub said its own. */
+  get hubAheadMs(): number | undefined {
+    return this.#hubClock.aheadMs;
+  }
+
   /** Events that were handed over and wait for the hub's answer. */
   get inFlight(): number {
     return this.#inFlight.size;
@@ -98,7 +106,7 @@ export class OutboxQueue implements UpstreamQueue {
   async offer(bytes: Buffer, tagEnd: number): Promise<ErrorCode | undefined> {
     const { clock, nextId, outbox } = this.#options;
     try {
-      const { record, prevKey } = await outbox.append({ id: nextId(), frame: bytes, tagEnd, recordedAtMs: clock() });
+      const { record, prevKey } = await outbox.append({ id: nextId(), frame: bytes, tagEnd, recordedAtMs: clock(), clockOffsetMs: this.#hubClock.aheadMs });
       this.#countDrops();
       this.#order.kept(record, prevKey);
       this.#link?.ready();
@@ -122,11 +130,17 @@ export class OutboxQueue implements UpstreamQueue {
     } else {
       this.#settle([key]);
     }
-    return { bytes: frame, tagEnd, offeredAtMs: recordedAtMs, fields: this.#link.acks ? formatTagFields({ id, at: recordedAtMs }) : '' };
+    return { bytes: frame, tagEnd, offeredAtMs: recordedAtMs, fields: this.#link.acks ? formatTagFields({ id, at: this.#hubTimeOf(record) }) : '' };
+  }
+
+  /** When it was recorded, by the hub's clock: as it was known then, or else as it is known now. */
+  #hubTimeOf({ recordedAtMs, clockOffsetMs = this.#hubClock.aheadMs ?? 0 }: OutboxRecord): number {
+    return Math.max(0, Math.round(recordedAtMs + clockOffsetMs));
   }
 
   attach(link: UpstreamLink): void {
     this.#link = link;
+    if (link.aheadMs !== undefined) this.#hubClock.measured(link.aheadMs);
     this.#order.up();
     link.ready();
   }

@@ -6,6 +6,8 @@ import type { QueuedFrame } from './frame-queue.ts';
 export interface UpstreamLink {
   /** The hub answers each event: what was handed over is its own only then. */
   readonly acks: boolean;
+  /** What its clock was ahead of this machine's at the join, in milliseconds, if it said so. */
+  readonly aheadMs?: number | undefined;
   /** There may be something to take again. */
   readonly ready: () => void;
 }
@@ -20,6 +22,8 @@ export interface UpstreamQueue {
   readonly heldBytes: number;
   readonly maxBytes: number;
   readonly oldestAgeMs: number;
+  /** What the hub's clock is ahead of this machine's, in milliseconds; of a queue that notes when events happened, once a hub has said its time. */
+  readonly hubAheadMs?: number | undefined;
   /** Whether a frame of this length can be offered without losing an older one. */
   fits(length: number): boolean;
   /** Takes a frame, whose bytes are copied; resolves once it is kept, with why not if it is not. */

@@ -86,7 +86,7 @@ export class Upstream {
       backoff: this.#patience(),
       stableMs: STABLE_MS,
       signal: this.#stopping.signal,
-      up: ({ connection }) => this.#up(connection),
+      up: ({ connection, clock }) => this.#up(connection, clock?.aheadMs),
       down: ({ reason }, nextTryMs) => this.#down(reason, nextTryMs),
     });
   }
@@ -165,13 +165,13 @@ export class Upstream {
     }
   }
 
-  #up(connection: Connection): void {
+  #up(connection: Connection, aheadMs: number | undefined): void {
     const { heartbeat, hubUrl, queue, log } = this.#options;
     this.#connection = connection;
     heartbeat.watch(connection);
     log.info({ hub: hubUrl, version: connection.version, queuedFrames: queue.frames, oldestAgeMs: queue.oldestAgeMs }, 'joined the hub');
     this.#pump.attach(connection);
-    queue.attach({ acks: connection.version === 2, ready: () => this.#pump.kick() });
+    queue.attach({ acks: connection.version === 2, aheadMs, ready: () => this.#pump.kick() });
   }
 
   #handler(): ConnectionHandler {

@@ -7,6 +7,7 @@ import { SUBPROTOCOL_V2 } from '@carillon/wire';
 import { maskedV1, maskedV2 } from './codec.ts';
 import { Connection, PeerSocket, type ConnectionHandler } from './connection.ts';
 import type { DoorOptions } from './door.ts';
+import { readPeerClock, TIME_HEADER, type PeerClock } from './peer-clock.ts';
 
 export interface DialOptions extends DoorOptions {
   readonly handler: ConnectionHandler;
@@ -18,7 +19,7 @@ export interface DialOptions extends DoorOptions {
 }
 
 export type Dialled =
-  | { readonly ok: true; readonly connection: Connection; readonly headers: IncomingMessage['headers'] }
+  | { readonly ok: true; readonly connection: Connection; readonly headers: IncomingMessage['headers']; /** Of a door that says its time. */ readonly clock: PeerClock | undefined }
   /** `status` is the peer's HTTP answer when it refused, `code` the problem's code when it sent one. */
   | { readonly ok: false; readonly reason: string; readonly status?: number; readonly code?: string };
 
@@ -38,12 +39,14 @@ const NO_SUBPROTOCOL = 'Server sent no subprotocol';
 function dialOnce(url: string, protocols: string[], options: DialOptions): Promise<Dialled> {
   if (options.signal.aborted) return Promise.resolve({ ok: false, reason: 'aborted' });
   return new Promise((resolve) => {
+    const askedMs = performance.now();
     const webSocket = openSocket(url, protocols, options);
     if (typeof webSocket === 'string') {
       resolve({ ok: false, reason: webSocket });
       return;
     }
     let headers: IncomingMessage['headers'] = {};
+    let clock: PeerClock | undefined;
     let stream: Socket | undefined;
     let settled = false;
     const settle = (answer: Dialled): void => {
@@ -59,6 +62,7 @@ function dialOnce(url: string, protocols: string[], options: DialOptions): Promi
     options.signal.addEventListener('abort', abort, { once: true });
     webSocket.on('upgrade', (response) => {
       headers = response.headers;
+      clock = readPeerClock(headers[TIME_HEADER], { nowMs: Date.now(), tookMs: performance.now() - askedMs });
       stream = response.socket;
     });
     webSocket.on('unexpected-response', (_request, response) => {
@@ -78,7 +82,7 @@ function dialOnce(url: string, protocols: string[], options: DialOptions): Promi
       webSocket.pause();
       setImmediate(() => webSocket.resume());
       const codec = webSocket.protocol === SUBPROTOCOL_V2 ? MASKED_V2 : MASKED_V1;
-      settle({ ok: true, connection: new Connection(webSocket, stream, { ...options, codec }), headers });
+      settle({ ok: true, connection: new Connection(webSocket, stream, { ...options, codec }), headers, clock });
     });
   });
 }

@@ -117,6 +117,9 @@ describe('headers', () => {
     const dialled = await dialTo(`ws://127.0.0.1:${await listenOn(server)}`, { headers: { 'X-Hub': 'h' } });
     expect(seen).toEqual(['h']);
     expect(dialled.ok && dialled.headers['x-answer']).toBe('a');
+    // Both look at the same clock, in whole milliseconds.
+    const { aheadMs, uncertaintyMs } = (dialled.ok && dialled.clock) || { aheadMs: NaN, uncertaintyMs: NaN };
+    expect(Math.abs(aheadMs)).toBeLessThanOrEqual(uncertaintyMs + 1);
   });
 });
 

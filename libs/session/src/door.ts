@@ -8,6 +8,7 @@ import { WebSocketServer } from 'ws';
 import { V1, V2 } from './codec.ts';
 import { Connection, PeerSocket, type ConnectionHandler, type Ticks } from './connection.ts';
 import type { LaneGroup } from './lane.ts';
+import { TIME_HEADER } from './peer-clock.ts';
 
 type PeerServer = InstanceType<typeof WebSocketServer<typeof PeerSocket>>;
 
@@ -55,6 +56,7 @@ export class Door {
       handleProtocols,
     });
     server.on('headers', (lines, request) => {
+      lines.push(`${TIME_HEADER}: ${Date.now()}`);
       for (const [name, value] of Object.entries(this.#offers.get(request)?.headers ?? {})) lines.push(`${name}: ${value}`);
     });
     server.on('wsClientError', (error, socket, request) => {
