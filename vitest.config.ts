@@ -5,7 +5,7 @@ const conditions = ['@carillon/source'];
 const project = (name: string, folder: string, extra: object = {}) => ({
   resolve: { conditions },
   ssr: { resolve: { conditions } },
-  test: { name, root: folder, include: ['src/**/*.test.ts'], isolate: false, testTimeout: 60_000, hookTimeout: 120_000, ...extra },
+  test: { name, root: folder, include: ['src/**/*.test.ts'], isolate: false, testTimeout: 60_000, hookTimeout: 120_000, expect: { poll: { timeout: 30_000 } }, ...extra },
 });
 
 export default defineConfig({
