@@ -1,25 +1,26 @@
 import { CarillonError, DEFAULT_LIMITS, parseControl, parseFrame, RecentIds, type ControlFrame } from '@carillon/wire';
+import type { AccessKeys } from './access-keys.ts';
 import type { Asking } from './asking.ts';
 import { Histories, type HistoryPage } from './histories.ts';
-import { readHubError } from './hub-error.ts';
+import { hubError, readHubError } from './hub-error.ts';
 import { Interest } from './interest.ts';
 import type { HistoryOptions } from './messenger.ts';
 import type { Outbound } from './outbound.ts';
 import { FrameEvent } from './received-event.ts';
+import { Replies } from './replies.ts';
 import { Requests } from './requests.ts';
 import { Router } from './router.ts';
+import type { StandingRequest, StandingRole } from './standing-request.ts';
+import { StandingRequests, type StandingRequestsOptions } from './standing-requests.ts';
 import type { RoomSubscription } from './subscription.ts';
 import { FRAME_RECEIVE_MAX_BYTES } from './transport.ts';
 import type { Welcome } from './welcome.ts';
 
 const RECEIVE_LIMITS = { ...DEFAULT_LIMITS, frameMaxBytes: FRAME_RECEIVE_MAX_BYTES };
 
-export interface DialogueOptions {
+export interface DialogueOptions extends StandingRequestsOptions {
   readonly outbound: Outbound;
-  /** Hears what goes wrong without ending a call. */
-  readonly report: (error: Error) => void;
-  /** Something is to be told to the hub. */
-  readonly onChange: () => void;
+  readonly keys: AccessKeys;
   /** The hub answered: more may go, and those who wait may go on. */
   readonly onAnswer: () => void;
   readonly onDrain: (afterMs: number) => void;
@@ -33,9 +34,11 @@ export class Dialogue {
   readonly #interest = new Interest();
   readonly #router = new Router();
   readonly #histories = new Histories();
+  readonly replies: Replies;
   /** Of live rooms: a publisher whose hub was killed sends what was not acked again. */
   readonly #liveIds = new RecentIds(LIVE_IDS_GENERATION);
   readonly #requests: Requests;
+  readonly #standing: StandingRequests;
   readonly #options: DialogueOptions;
   #welcome: Welcome | undefined;
   /** Whether there is a connection, and which protocol it speaks. */
@@ -44,6 +47,8 @@ export class Dialogue {
   constructor(options: DialogueOptions) {
     this.#options = options;
     this.#requests = new Requests(options.report);
+    this.#standing = new StandingRequests(options);
+    this.replies = new Replies(options.clock);
   }
 
   /** The patterns that are asked for. */
@@ -69,9 +74,11 @@ export class Dialogue {
     this.#welcome = welcome;
     this.#version = welcome === undefined ? 1 : 2;
     this.#asking.forget();
+    this.#options.keys.greet(this.#version);
     if (this.#version === 2) return;
     this.#histories.reject(logAbsent());
-    if ([...this.#router.all()].some(({ cursor }) => cursor.start !== undefined)) this.#options.report(logAbsent());
+    if (!this.#standing.isEmpty || [...this.#router.all()].some(({ cursor }) => cursor.start !== undefined)) this.#options.report(logAbsent());
+    this.#standing.end(logAbsent(), logAbsent());
   }
 
   /** The connection is gone. */
@@ -79,18 +86,25 @@ export class Dialogue {
     this.#version = 0;
     this.#welcome = undefined;
     this.#histories.forget();
+    this.#standing.forget();
     this.#options.outbound.lost();
   }
 
   /** Whether `asks` has something to say. */
   get isPending(): boolean {
-    return this.#asking.isPending || this.#histories.isPending;
+    return this.#asking.isPending || this.#histories.isPending || (this.#version === 2 && (this.#standing.isPending || this.#options.keys.isPending));
+  }
+
+  /** Whether the hub is to answer what was said of deliveries. */
+  get isSettling(): boolean {
+    return this.#standing.isSettling;
   }
 
   /** The text frames that are due. */
   asks(): string[] {
-    if (this.#version === 2) this.#interest.skip();
-    return [...this.#asking.changes(), ...this.#histories.asks()];
+    if (this.#version !== 2) return this.#asking.changes();
+    this.#interest.skip();
+    return [...this.#asking.changes(), ...this.#standing.changes(), ...this.#histories.asks(), ...this.#options.keys.asks()];
   }
 
   /** Counts the patterns of a subscription that is about to be made. Code (thrown): SUBSCRIPTIONS_EXCEEDED. */
@@ -118,6 +132,18 @@ export class Dialogue {
     if (this.#version === 2) this.#options.onChange();
   }
 
+  /** Asks for something on every connection, as far as the hub can be asked: else it ends with LOG_ABSENT. */
+  open(role: StandingRole): StandingRequest {
+    const request = this.#standing.open(role);
+    if (this.#version === 1) this.#standing.end(logAbsent(), logAbsent());
+    return request;
+  }
+
+  /** Something is to be said under a request. */
+  speak(request: StandingRequest): void {
+    this.#standing.speak(request);
+  }
+
   /** Codes: LOG_ABSENT, REQUESTS_EXCEEDED, ABORTED, what the hub answers. */
   history(rooms: readonly string[], { signal, ...range }: HistoryOptions): Promise<HistoryPage> {
     if (this.#version === 1) return Promise.reject(logAbsent());
@@ -130,6 +156,9 @@ export class Dialogue {
   end(error: CarillonError, refusal: CarillonError | undefined): void {
     this.#version = 0;
     this.#histories.reject(error);
+    this.#standing.end(error, refusal);
+    this.replies.reject(error);
+    this.#options.keys.reject(error);
     this.#options.outbound.reject(error);
     for (const subscription of this.#router.all()) subscription.end(refusal);
   }
@@ -137,14 +166,17 @@ export class Dialogue {
   receive(bytes: Uint8Array): void {
     const parsed = parseFrame(bytes, this.#version === 2 ? 2 : 1, RECEIVE_LIMITS);
     if (!parsed.ok) return this.#options.report(new CarillonError(parsed.code, parsed.detail));
-    const { id, re, from, seq } = parsed.fields;
+    const { id, re, from, seq, cid, try: attempt = 1 } = parsed.fields;
+    if (cid !== undefined) return this.replies.take(cid, new FrameEvent(parsed.room, parsed.body, parsed.fields));
     if (seq === undefined && id !== undefined && !this.#liveIds.add(id)) return;
     const event = new FrameEvent(parsed.room, parsed.body, parsed.fields);
     const isOwn = from !== undefined && from === this.#welcome?.session;
     if (re === undefined) return this.#router.dispatch(event, isOwn);
     const subscription = this.#requests.named(re);
-    if (subscription === undefined) this.#histories.event(re, event);
-    else subscription.receive(event, { isAnswer: true, isOwn });
+    const standing = this.#standing.named(re);
+    if (subscription !== undefined) subscription.receive(event, { isAnswer: true, isOwn });
+    else if (standing !== undefined) standing.role.event?.(event, attempt);
+    else this.#histories.event(re, event);
   }
 
   hear(text: string): void {
@@ -162,7 +194,7 @@ export class Dialogue {
   }
 
   #hear(frame: ControlFrame): void {
-    const { outbound, onAnswer, onDrain } = this.#options;
+    const { keys, outbound, onAnswer, onDrain } = this.#options;
     switch (frame.op) {
       case 'published':
         outbound.published(frame);
@@ -174,6 +206,14 @@ export class Dialogue {
         return onAnswer();
       case 'gap':
         return this.#requests.hear(frame) ? undefined : this.#histories.gap(frame);
+      case 'consuming':
+      case 'settled':
+      case 'entered':
+      case 'presence':
+        this.#standing.hear(frame);
+        return onAnswer();
+      case 'refreshed':
+        return keys.refreshed(frame.request);
       case 'page':
         return this.#histories.page(frame);
       case 'error':
@@ -187,15 +227,15 @@ export class Dialogue {
   }
 
   #hearRefusal(frame: Extract<ControlFrame, { readonly op: 'error' }>): void {
-    const { outbound, onAnswer, report } = this.#options;
+    const { keys, outbound, onAnswer, report } = this.#options;
     const { code, detail, request } = frame;
     if (request !== undefined) {
-      if (this.#histories.refused(request, code, detail)) return;
-      if (this.#requests.hear(frame) || outbound.refused(request, code, detail)) return onAnswer();
+      if (this.#histories.refused(frame) || keys.refused(frame)) return;
+      if (this.#requests.hear(frame) || this.#standing.hear(frame) || outbound.refused(request, code, detail)) return onAnswer();
       // It was given up meanwhile: nobody is left to tell.
       if (code === 'REQUEST_UNKNOWN') return;
     }
-    report(readHubError(JSON.stringify(frame)) ?? new CarillonError('INTERNAL', code));
+    report(hubError(frame));
   }
 }
 

@@ -1,3 +1,4 @@
+import { Readers } from './readers.ts';
 import type { ReceivedEvent } from './received-event.ts';
 
 export interface EventBufferLimits {
@@ -5,11 +6,6 @@ export interface EventBufferLimits {
   readonly maxBytes: number;
   /** It had no room for an event, and is half empty again. */
   readonly onRoom?: () => void;
-}
-
-interface Reader {
-  readonly resolve: (result: IteratorResult<ReceivedEvent, undefined>) => void;
-  readonly reject: (error: Error) => void;
 }
 
 /** How many events may be read before the array that holds them is cut. */
@@ -21,13 +17,11 @@ const COMPACT_AFTER = 1_024;
  */
 export class EventBuffer {
   readonly #limits: EventBufferLimits;
+  readonly #readers = new Readers<ReceivedEvent>();
   #events: (ReceivedEvent | undefined)[] = [];
   #head = 0;
   #bytes = 0;
-  #readers: Reader[] = [];
-  #ended = false;
   #wasFull = false;
-  #error: Error | undefined;
 
   constructor(limits: EventBufferLimits) {
     this.#limits = limits;
@@ -35,11 +29,7 @@ export class EventBuffer {
 
   /** Takes an event, or says that there is no room for it. */
   push(event: ReceivedEvent): boolean {
-    const reader = this.#readers.shift();
-    if (reader !== undefined) {
-      reader.resolve({ done: false, value: event });
-      return true;
-    }
+    if (this.#readers.give(event)) return true;
     const isFull = this.#events.length - this.#head >= this.#limits.maxEvents || this.#bytes + event.body.length > this.#limits.maxBytes;
     if (isFull) {
       this.#wasFull = true;
@@ -52,12 +42,7 @@ export class EventBuffer {
 
   /** Nothing comes any more; the first end counts. */
   end(error?: Error): void {
-    if (this.#ended) return;
-    this.#ended = true;
-    this.#error = error;
-    const readers = this.#readers;
-    this.#readers = [];
-    for (const reader of readers) this.#finish(reader);
+    this.#readers.end(error);
   }
 
   /** Throws away what is held. */
@@ -65,34 +50,21 @@ export class EventBuffer {
     this.#events = [];
     this.#head = 0;
     this.#bytes = 0;
-    this.#error = undefined;
+    this.#readers.forgive();
   }
 
   next(): Promise<IteratorResult<ReceivedEvent, undefined>> {
     const event = this.#take();
-    if (event !== undefined) {
-      this.#tellRoom();
-      return Promise.resolve({ done: false, value: event });
-    }
-    return new Promise((resolve, reject) => {
-      const reader = { resolve, reject };
-      if (this.#ended) this.#finish(reader);
-      else this.#readers.push(reader);
-    });
+    if (event === undefined) return this.#readers.next();
+    this.#tellRoom();
+    return Promise.resolve({ done: false, value: event });
   }
 
   #tellRoom(): void {
     const { maxEvents, maxBytes, onRoom } = this.#limits;
-    if (!this.#wasFull || this.#ended || (this.#events.length - this.#head) * 2 > maxEvents || this.#bytes * 2 > maxBytes) return;
+    if (!this.#wasFull || this.#readers.isEnded || (this.#events.length - this.#head) * 2 > maxEvents || this.#bytes * 2 > maxBytes) return;
     this.#wasFull = false;
     onRoom?.();
-  }
-
-  #finish(reader: Reader): void {
-    const error = this.#error;
-    this.#error = undefined;
-    if (error === undefined) reader.resolve({ done: true, value: undefined });
-    else reader.reject(error);
   }
 
   #take(): ReceivedEvent | undefined {

@@ -56,11 +56,13 @@ export class FakeSocket implements TransportSocket {
   closing: 'close' | 'terminate' | undefined;
   readonly url: string;
   readonly protocols: readonly string[];
+  readonly headers: Readonly<Record<string, string>>;
   readonly sent: (Uint8Array | string)[] = [];
   readonly #events: TransportEvents;
 
-  constructor(url: string, protocols: readonly string[], events: TransportEvents) {
+  constructor(url: string, { headers, protocols }: TransportOptions, events: TransportEvents) {
     this.url = url;
+    this.headers = headers;
     this.protocols = protocols;
     this.#events = events;
   }
@@ -128,9 +130,9 @@ export class FakeTransport implements Transport {
     this.tellsIgnoredOffers = seesPings;
   }
 
-  open(url: string, { protocols }: TransportOptions, events: TransportEvents): TransportSocket {
+  open(url: string, options: TransportOptions, events: TransportEvents): TransportSocket {
     if (this.refuse !== undefined) throw this.refuse;
-    const socket = new FakeSocket(url, protocols, events);
+    const socket = new FakeSocket(url, options, events);
     this.sockets.push(socket);
     return socket;
   }

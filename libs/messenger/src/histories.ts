@@ -1,6 +1,7 @@
-import { CarillonError, formatControl, isErrorCode, type ControlFrame } from '@carillon/wire';
+import { CarillonError, formatControl, type ControlFrame } from '@carillon/wire';
 import { abortable, type Settle } from './abort.ts';
 import type { EventGap } from './gap.ts';
+import { hubError } from './hub-error.ts';
 import type { ReceivedEvent } from './received-event.ts';
 
 /** Which part of the past to read. */
@@ -94,9 +95,9 @@ export class Histories {
   }
 
   /** False when it is none of these. */
-  refused(request: string, code: string, detail?: string): boolean {
-    const pending = this.#take(request);
-    pending?.settle.reject(isErrorCode(code) ? new CarillonError(code, detail) : new CarillonError('INTERNAL', code));
+  refused(frame: Extract<ControlFrame, { readonly op: 'error' }>): boolean {
+    const pending = this.#take(frame.request ?? '');
+    pending?.settle.reject(hubError(frame));
     return pending !== undefined;
   }
 

@@ -1,4 +1,4 @@
-import { CarillonError, isErrorCode, parseControl } from '@carillon/wire';
+import { CarillonError, isErrorCode, parseControl, type ControlFrame } from '@carillon/wire';
 
 /**
  * What a text frame of the hub complains of: `{"op":"error","code":…,"detail":…}`. Every other text frame, of a later
@@ -6,8 +6,10 @@ import { CarillonError, isErrorCode, parseControl } from '@carillon/wire';
  */
 export function readHubError(text: string): CarillonError | undefined {
   const parsed = parseControl(text);
-  if (!parsed.ok || parsed.frame.op !== 'error') return undefined;
-  const { code, detail } = parsed.frame;
-  // A later hub may have codes that this catalogue does not know.
+  return parsed.ok && parsed.frame.op === 'error' ? hubError(parsed.frame) : undefined;
+}
+
+/** A refusal by the hub. A later hub may have codes that this catalogue does not know. */
+export function hubError({ code, detail }: Pick<Extract<ControlFrame, { readonly op: 'error' }>, 'code' | 'detail'>): CarillonError {
   return isErrorCode(code) ? new CarillonError(code, detail) : new CarillonError('INTERNAL', detail === undefined ? code : `${code}: ${detail}`);
 }

@@ -50,7 +50,7 @@ describe('what a hub of the second protocol says', () => {
 
   it('is passed over when it is for others, or about what is over', async () => {
     const rig = await joinedRig();
-    for (const text of ['{"op":"bye"}', '{"op":"presence","room":"A"}', '{"op":"error","code":"REQUEST_UNKNOWN","request":"_9"}', '{"op":"live","request":"_9","seq":1}', '{"op":"page","request":"-9","next":1,"isLast":true}', '{"op":"published","class":"stored","events":[["gone",1]]}']) rig.transport.socket.text(text);
+    for (const text of ['{"op":"bye"}', '{"op":"presence","request":"__9","room":"A"}', '{"op":"settled","request":"__9","seqs":[1]}', '{"op":"refreshed","request":"_-9"}', '{"op":"error","code":"REQUEST_UNKNOWN","request":"_9"}', '{"op":"live","request":"_9","seq":1}', '{"op":"page","request":"-9","next":1,"isLast":true}', '{"op":"published","class":"stored","events":[["gone",1]]}']) rig.transport.socket.text(text);
     expect(rig.errors).toEqual([]);
     expect(rig.messenger.state.status).toBe('open');
   });

@@ -17,6 +17,7 @@ export interface HubUrl {
 const MESSENGER_DOOR = '/connect/messenger';
 /** No path, or only the access key that an address may begin with. */
 const BARE_PATH = /^(\/k\/[^/]+)?\/?$/;
+const KEY_IN_PATH = /^\/k\/[^/]+/;
 const DEVICE_DOOR = /\/connect\/[^/]+\/[^/]+\/?$/;
 const OTHER_DOOR = /\/connect\/(?:repeater|hub)\/?$/;
 
@@ -34,7 +35,15 @@ export function resolveHubUrl(address: string, keyInPath?: string): HubUrl {
   const bare = BARE_PATH.exec(url.pathname);
   if (bare !== null) url.pathname = `${bare[1] ?? ''}${MESSENGER_DOOR}`;
   if (keyInPath !== undefined) url.pathname = `/k/${encodeURIComponent(keyInPath)}${url.pathname}`;
-  const path = url.pathname.replace(/^\/k\/[^/]+/, '/k/[redacted]');
+  const path = url.pathname.replace(KEY_IN_PATH, '/k/[redacted]');
   const promisesPings = !DEVICE_DOOR.test(url.pathname);
   return { url: url.href, shown: `${url.protocol}//${url.host}${path}`, registersRooms: promisesPings && !OTHER_DOOR.test(url.pathname), promisesPings };
+}
+
+/** The same address with another access key before its path; without one, when a header carries it. */
+export function withKey(url: string, keyInPath?: string): string {
+  const keyed = new URL(url);
+  if (keyed.searchParams.has('key')) keyed.searchParams.delete('key');
+  keyed.pathname = `${keyInPath === undefined ? '' : `/k/${encodeURIComponent(keyInPath)}`}${keyed.pathname.replace(KEY_IN_PATH, '')}`;
+  return keyed.href;
 }

@@ -1,9 +1,11 @@
 export { CarillonError, type ErrorCode, type Since } from '@carillon/wire';
 export { connect } from './connect.ts';
+export type { AgainOptions, Consumer, ConsumeOptions, Delivery } from './consumer.ts';
 export type { EventGap } from './gap.ts';
 export type { HistoryPage } from './histories.ts';
-export type { DrainOptions, HistoryOptions, LastError, Messenger, MessengerState, MessengerStatus, PublishOptions, SendOptions, SignalOptions } from './messenger.ts';
+export type { DrainOptions, HistoryOptions, LastError, Messenger, MessengerState, MessengerStatus, PublishOptions, ReplyOptions, RequestOptions, SendOptions, SignalOptions } from './messenger.ts';
 export type { MessengerOptions } from './options.ts';
+export type { EnterOptions, Presence, PresenceChange, RoomMember, RoomWatch } from './presence.ts';
 export type { Published } from './published.ts';
 export type { ReceivedEvent } from './received-event.ts';
 export { roomEvent, type RoomEvent, type RoomEventFields } from './room-event.ts';

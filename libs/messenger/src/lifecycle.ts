@@ -1,3 +1,4 @@
+import type { Access } from './access-keys.ts';
 import type { Clock } from './clock.ts';
 import { Connection, type ConnectionTarget } from './connection.ts';
 import type { Loss } from './loss.ts';
@@ -12,8 +13,8 @@ export interface LifecycleDeps {
   readonly transport: Transport;
 }
 
-/** How it connects; `offersV2` where whoever listens there may speak the second protocol. */
-export type LifecycleTarget = Omit<ConnectionTarget, 'protocols'> & { readonly retry: RetryOptions; readonly offersV2: boolean };
+/** How it connects; `access` says where to and as whom, `offersV2` whether who listens there may speak the second protocol. */
+export type LifecycleTarget = Omit<ConnectionTarget, 'protocols' | keyof Access> & { readonly access: () => Access; readonly retry: RetryOptions; readonly offersV2: boolean };
 
 /** What the owner of a lifecycle does when the table says so. */
 export interface LifecycleEvents {
@@ -130,7 +131,7 @@ export class Lifecycle {
 
   #dial(): void {
     const events = this.#events;
-    const connection = new Connection(this.#deps, { ...this.#target, protocols: this.#offer.next() }, {
+    const connection = new Connection(this.#deps, { ...this.#target, ...this.#target.access(), protocols: this.#offer.next() }, {
       onOpen: () => {
         if (connection.welcome !== undefined) this.#offer.taken();
         this.raise('opened');

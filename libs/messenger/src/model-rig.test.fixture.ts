@@ -1,7 +1,8 @@
 import { SUBPROTOCOL_V2, type ControlFrame } from '@carillon/wire';
 import { FakeClock, FakeTransport, rig, turn } from './fakes.test.fixture.ts';
 import type { Messenger } from './messenger.ts';
-import { ModelHub, type ModelHubOptions, type ModelPeer } from './model-hub.test.fixture.ts';
+import { ModelHub, type ModelHubOptions } from './model-hub.test.fixture.ts';
+import type { ModelPeer } from './model-peer.test.fixture.ts';
 import type { MessengerOptions } from './options.ts';
 
 type Frame = Uint8Array | string;
@@ -18,9 +19,9 @@ export class ModelRig {
   #toMessenger: Frame[] = [];
 
   /** `chance` makes its session's name: messengers at one hub need different ones. */
-  constructor(options: MessengerOptions = {}, hub: ModelHub | ModelHubOptions = {}, chance = 0.5) {
+  constructor(options: MessengerOptions = {}, hub: ModelHub | ModelHubOptions = {}, chance = 0.5, platform = new FakeTransport()) {
     this.hub = hub instanceof ModelHub ? hub : new ModelHub(hub);
-    const { messenger, clock, transport } = rig(options, 'ws://hub', new FakeTransport(), new FakeClock(chance));
+    const { messenger, clock, transport } = rig(options, 'ws://hub', platform, new FakeClock(chance));
     this.messenger = messenger;
     this.clock = clock;
     this.transport = transport;

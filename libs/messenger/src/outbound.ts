@@ -1,7 +1,8 @@
-import { backoffMs, CarillonError, isErrorCode, type ErrorCode } from '@carillon/wire';
+import { backoffMs, CarillonError, type ErrorCode } from '@carillon/wire';
 import { abortable, type Settle } from './abort.ts';
 import type { Clock } from './clock.ts';
-import { taggedFrame, type OutgoingEvent } from './outgoing-frame.ts';
+import { hubError } from './hub-error.ts';
+import { frameFor, type OutgoingEvent } from './outgoing-frame.ts';
 import { publishedAs, type Published, type PublishedFrame } from './published.ts';
 import type { Welcome } from './welcome.ts';
 
@@ -22,8 +23,8 @@ export const SOCKET_MAX_BYTES = 1_048_576;
 /** Small frames cost more memory than their bytes say. */
 export const OUTBOUND_MAX_FRAMES = 65_536;
 
-/** Refusals that the log takes back: the event goes again, with its id. */
-const RETRIED: ReadonlySet<string> = new Set<ErrorCode>(['LOG_UNAVAILABLE', 'LOG_BACKLOGGED', 'PUBLISHES_EXCEEDED']);
+/** Refusals that are not for long (the hub that drains is about to close): the event goes again, with its id. */
+const RETRIED: ReadonlySet<string> = new Set<ErrorCode>(['LOG_UNAVAILABLE', 'LOG_BACKLOGGED', 'PUBLISHES_EXCEEDED', 'DRAINING']);
 
 interface Entry {
   readonly event: OutgoingEvent;
@@ -84,7 +85,9 @@ export class Outbound {
   /** Hands an event over or keeps it; call `flush` then. Codes: PUBLISH_QUEUE_FULL, ABORTED, what the hub answers. */
   publish(event: OutgoingEvent, sink: FrameSink | undefined, { signal, timeoutMs }: PublishWait = {}): Promise<Published> {
     if (this.isEmpty && takes(sink) && sink.welcome === undefined) {
-      sink.send(event.frame);
+      const frame = frameFor(event, undefined);
+      if (frame instanceof CarillonError) return Promise.reject(frame);
+      sink.send(frame);
       return Promise.resolve({ class: 'sent' });
     }
     if (this.#bytes + event.frame.length > this.#options.maxBytes || this.#count >= OUTBOUND_MAX_FRAMES) {
@@ -111,8 +114,7 @@ export class Outbound {
     if (this.#refused.length > 0) return false;
     for (const entry of this.#waiting) {
       if (!takes(sink)) return true;
-      if (sink.welcome === undefined) this.#sendUnanswered(entry, sink);
-      else if (!this.#sendAnswered(entry, sink, sink.welcome.limits)) return false;
+      if (!this.#hand(entry, sink)) return false;
     }
     return false;
   }
@@ -137,7 +139,7 @@ export class Outbound {
       this.#refused.push(entry);
     } else {
       this.#bytes -= entry.event.frame.length;
-      entry.settle.reject(isErrorCode(code) ? new CarillonError(code, detail) : new CarillonError('INTERNAL', code));
+      entry.settle.reject(hubError({ code, ...(detail === undefined ? {} : { detail }) }));
     }
     this.#pauseWhenAnswered();
     return true;
@@ -162,27 +164,26 @@ export class Outbound {
     this.#bytes = 0;
   }
 
-  #sendUnanswered(entry: Entry, sink: FrameSink): void {
-    this.#waiting.delete(entry);
-    this.#bytes -= entry.event.frame.length;
-    sink.send(entry.event.frame);
-    entry.settle.resolve({ class: 'sent' });
-  }
-
   /** False when it has to wait for answers to others. */
-  #sendAnswered(entry: Entry, sink: FrameSink, { publishesMax, frameMaxBytes }: Welcome['limits']): boolean {
-    const { event } = entry;
+  #hand(entry: Entry, sink: FrameSink): boolean {
+    const { event, settle } = entry;
+    const { welcome } = sink;
     // Two events of one id are one to the hub: the second is answered when the first is known to be there.
-    if (this.#inFlight.size >= Math.max(publishesMax, 1) || this.#inFlight.has(event.id)) return false;
-    const frame = taggedFrame(event);
+    if (welcome !== undefined && (this.#inFlight.size >= Math.max(welcome.limits.publishesMax, 1) || this.#inFlight.has(event.id))) return false;
+    const frame = frameFor(event, welcome);
     this.#waiting.delete(entry);
-    if (frame.length > frameMaxBytes) {
-      this.#bytes -= event.frame.length;
-      entry.settle.reject(new CarillonError('FRAME_TOO_LARGE', `${frame.length} of ${frameMaxBytes} bytes`));
+    if (welcome !== undefined && !(frame instanceof CarillonError)) {
+      this.#inFlight.set(event.id, entry);
+      sink.send(frame);
       return true;
     }
-    this.#inFlight.set(event.id, entry);
-    sink.send(frame);
+    this.#bytes -= event.frame.length;
+    if (frame instanceof CarillonError) {
+      settle.reject(frame);
+    } else {
+      sink.send(frame);
+      settle.resolve({ class: 'sent' });
+    }
     return true;
   }
 

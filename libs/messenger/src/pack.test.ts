@@ -16,7 +16,7 @@ const readme = fileURLToPath(new URL('../README.md', import.meta.url));
 /** One way to use every exported name, as strictly as a consumer may compile. */
 const CONSUMER = `
 import { CarillonError, connect, roomEvent } from '@carillon/messenger';
-import type { CallbackOptions, DrainOptions, ErrorCode, EventGap, HistoryOptions, HistoryPage, LastError, Messenger, MessengerOptions, MessengerState, MessengerStatus, Published, PublishOptions, ReceivedEvent, RoomEvent, RoomEventFields, SendOptions, SignalOptions, Since, SubscribeOptions, Subscription } from '@carillon/messenger';
+import type { AgainOptions, CallbackOptions, Consumer, ConsumeOptions, Delivery, DrainOptions, EnterOptions, ErrorCode, EventGap, HistoryOptions, HistoryPage, LastError, Messenger, MessengerOptions, MessengerState, MessengerStatus, Presence, PresenceChange, Published, PublishOptions, ReceivedEvent, ReplyOptions, RequestOptions, RoomEvent, RoomEventFields, RoomMember, RoomWatch, SendOptions, SignalOptions, Since, SubscribeOptions, Subscription } from '@carillon/messenger';
 
 const options: MessengerOptions = { outboundMaxBytes: 1, subscriptionMaxEvents: 1, backoff: { firstMs: 1, capMs: 1 }, connectTimeoutMs: 1, heartbeatTimeoutMs: 1 };
 export const messenger: Messenger = connect('ws://hub', options);
@@ -39,15 +39,47 @@ export async function read(): Promise<number> {
   }
   return 0;
 }
+const shared: ConsumeOptions = { since, ackTimeoutMs: 1, maxDeliveries: 1, maxInFlight: 1, window: 1 };
+export const consumer: Consumer<{ n: number }> = messenger.consume<{ n: number }>('jobs', ['A'], shared);
+export async function work(again: AgainOptions): Promise<number> {
+  for await (const delivery of consumer) {
+    const typed: Delivery<{ n: number }> = delivery;
+    if (typed.attempt > 1) await typed.nack(again);
+    else await typed.ack();
+    return typed.event.json().n;
+  }
+  return 0;
+}
+const asking: RequestOptions = { timeoutMs: 1, id: 'one' };
+const replying: ReplyOptions = { ttlMs: 1 };
+export const asked: Promise<number> = messenger.request<{ n: number }>('A', '{}', asking).then(async (reply) => {
+  await messenger.reply(reply, '{}', replying);
+  return reply.json().n;
+});
+const entering: EnterOptions = { name: 'panel', data: '{}' };
+export const presence: Presence = messenger.enter('A', entering);
+export const watch: RoomWatch = messenger.watch('A', (change: PresenceChange) => void change.left[0]?.lastSeenMs);
+export const member: RoomMember | undefined = watch.members.get('panel');
+export const refreshed: Promise<void> = messenger.refresh('ck_a_b');
 export type Rest = CallbackOptions | DrainOptions | PublishOptions | SendOptions | SignalOptions;
 export const code = (error: unknown): ErrorCode | undefined => (error instanceof CarillonError ? error.code : undefined);
 // @ts-expect-error -- a room event has a key
 messenger.publish({ value: 'v' });
 `;
 
-/** The code blocks of the README in one language. */
-async function examples(language: string): Promise<string[]> {
-  const text = await readFile(readme, 'utf8');
+/** By the heading that they stand under: what the examples that run say. */
+const EXAMPLES: ReadonlyMap<string, string> = new Map([
+  ['In Node', 'ITB-1101 power on\n'],
+  ['Work queues', 'made door.jpg in attempt 2\n'],
+  ['Request and reply', 'power is on\n'],
+  ['Delays', 'now the lights are off\n'],
+  ['Who is there', 'panel-1 is in ITB-1101 at 4\n'],
+]);
+
+/** The code blocks of the README in one language, or those from a heading on. */
+async function examples(language: string, heading?: string): Promise<string[]> {
+  const whole = await readFile(readme, 'utf8');
+  const text = heading === undefined ? whole : whole.slice(whole.indexOf(`\n## ${heading}\n`));
   return [...text.matchAll(new RegExp(`^\`\`\`${language}\\n(.*?)^\`\`\`$`, 'gms'))].map((match) => match[1] ?? '');
 }
 
@@ -75,15 +107,21 @@ describe('the published packages', () => {
     expect((await readdir(join(project, 'node_modules'))).filter((name) => !name.startsWith('.')).sort()).toEqual(['@carillon', 'ws']);
   });
 
-  it('run the example of the README in plain JavaScript', async () => {
+  it.each([...EXAMPLES])('run the example of the README in plain JavaScript: %s', async (heading, expected) => {
     const hub = await startStubHub({ model: new ModelHub() });
-    const [example = ''] = await examples('js');
+    const [example = ''] = await examples('js', heading);
     await writeFile(join(project, 'example.js'), example.replaceAll('ws://localhost:7100', hub.url));
-    const { stdout, stderr } = await run(process.execPath, ['example.js'], { cwd: project, timeout: 15_000 });
-    await hub.stop();
-    expect({ stdout, stderr }).toEqual({ stdout: 'ITB-1101 power on\n', stderr: '' });
-    expect(hub.heard.filter((text) => text.includes('subscribe'))).toEqual(['{"op":"subscribe","request":"_1","rooms":["ITB-1101"]}', '{"op":"unsubscribe","request":"_1"}']);
-    expect(hub.joined).toBe(2);
+    const { stdout, stderr } = await run(process.execPath, ['example.js'], { cwd: project, timeout: 30_000 }).finally(() => hub.stop());
+    expect({ stdout, stderr }).toEqual({ stdout: expected, stderr: '' });
+    expect(hub.joined).toBe(example.split('connect(').length - 1);
+    const [asked] = hub.heard.filter((text) => text.includes('"subscribe"'));
+    if (heading === 'In Node') expect([asked, hub.heard]).toEqual(['{"op":"subscribe","request":"_1","rooms":["ITB-1101"]}', expect.arrayContaining(['{"op":"unsubscribe","request":"_1"}'])]);
+  });
+
+  it('have no example that is not run or type-checked, but for those of a key and a page', async () => {
+    const blocks = await examples('js');
+    expect(blocks.filter((block) => !block.includes('ws://localhost:7100')).every((block) => block.includes('process.env'))).toBe(true);
+    expect(blocks.filter((block) => block.includes('ws://localhost:7100'))).toHaveLength(EXAMPLES.size);
   });
 
   it('type-check in a strict project, declarations included', async () => {

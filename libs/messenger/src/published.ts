@@ -2,7 +2,8 @@ import type { ControlFrame } from '@carillon/wire';
 
 /**
  * How far a publish came. `sent`: handed to an open socket of a hub that does not answer (v1). `live`: routed to whoever
- * is there. `stored` and `replicated`: in the log at `seq`, fsynced on one machine or held by a quorum of servers.
+ * is there. `stored` and `replicated`: in the log at `seq`, fsynced on one machine or held by a quorum of servers; `seq` is 0
+ * when it is kept until its delay is over and has no place yet.
  */
 export type Published =
   | { readonly class: 'sent' }

@@ -4,7 +4,7 @@ import { CarillonError, type TagFields } from '@carillon/wire';
 export interface ReceivedEvent<T = unknown> {
   /** The room it was routed by. */
   readonly room: string;
-  /** Its id; undefined over v1, as are the next three. */
+  /** Its id; undefined over v1, as are the next four. */
   readonly id?: string | undefined;
   /** Its position in the log; undefined for an event of a live room. With the subscription's `epoch` it is a place to go on from. */
   readonly seq?: number | undefined;
@@ -12,6 +12,8 @@ export interface ReceivedEvent<T = unknown> {
   readonly at?: number | undefined;
   /** The session that published it, as the hub knows it. */
   readonly from?: string | undefined;
+  /** Where a reply to it goes, when it is a request: see `reply`. */
+  readonly replyTo?: string | undefined;
   /** The body as it came; hubs of the original system put blank lines before the JSON. */
   readonly body: Uint8Array;
   /** The body as JSON, parsed at the first call. Code (thrown): JSON_INVALID. */
@@ -31,15 +33,17 @@ export class FrameEvent implements ReceivedEvent {
   readonly seq: number | undefined;
   readonly at: number | undefined;
   readonly from: string | undefined;
+  readonly replyTo: string | undefined;
   #parsed: { readonly value: unknown } | undefined;
 
-  constructor(room: string, body: Uint8Array, { id, seq, at, from }: TagFields = {}) {
+  constructor(room: string, body: Uint8Array, { id, seq, at, from, rt }: TagFields = {}) {
     this.room = room;
     this.body = body;
     this.id = id;
     this.seq = seq;
     this.at = at;
     this.from = from;
+    this.replyTo = rt;
   }
 
   json(): unknown {

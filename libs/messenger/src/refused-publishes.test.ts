@@ -88,4 +88,29 @@ describe('a hub that announces its end', () => {
     rig.clock.advance(1);
     expect(rig.transport.sockets).toHaveLength(2);
   });
+
+  it('takes nothing new, and its successor gets that in order; what it has it answers', async () => {
+    let isDraining = false;
+    const rig = await joinedRig({}, { refuse: () => (isDraining ? 'DRAINING' : undefined) });
+    const sent = [rig.messenger.send('A', 'a')];
+    await rig.settle();
+    isDraining = true;
+    rig.peer.say({ op: 'drain', afterMs: 1_000 });
+    sent.push(...['b', 'c'].map((body) => rig.messenger.send('A', body)));
+    await rig.settle();
+    rig.peer.answer();
+    await rig.settle();
+    expect(await sent[0]).toMatchObject({ seq: 1 });
+    sent.push(rig.messenger.send('A', 'd'));
+    rig.cut();
+    isDraining = false;
+    rig.clock.advance(5_000);
+    rig.join();
+    await rig.settle();
+    rig.peer.answer();
+    await rig.settle();
+    expect((await Promise.all(sent)).map((published) => 'seq' in published && published.seq)).toEqual([1, 2, 3, 4]);
+    expect(bodies(rig)).toEqual(['a', 'b', 'c', 'd']);
+    expect(rig.errors.map(({ code }) => code)).toEqual(['DRAINING']);
+  });
 });

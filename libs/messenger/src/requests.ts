@@ -1,5 +1,6 @@
-import { CarillonError, DEFAULT_LIMITS, formatControl, isErrorCode, type ControlFrame } from '@carillon/wire';
+import { CarillonError, DEFAULT_LIMITS, formatControl, type ControlFrame } from '@carillon/wire';
 import type { Asking } from './asking.ts';
+import { hubError } from './hub-error.ts';
 import type { RoomSubscription } from './subscription.ts';
 
 export type RequestFrame = Extract<ControlFrame, { readonly op: 'subscribed' | 'live' | 'behind' | 'gap' | 'error' }>;
@@ -117,10 +118,10 @@ export class Requests implements Asking {
     return true;
   }
 
-  #refused(subscription: RoomSubscription, { code, detail }: Extract<ControlFrame, { readonly op: 'error' }>): void {
+  #refused(subscription: RoomSubscription, frame: Extract<ControlFrame, { readonly op: 'error' }>): void {
     this.#byName.delete(this.#names.get(subscription) ?? '');
     this.#names.delete(subscription);
-    this.#end(subscription, isErrorCode(code) ? new CarillonError(code, detail) : new CarillonError('INTERNAL', code));
+    this.#end(subscription, hubError(frame));
   }
 
   /** A callback has no reader that would hear why. */

@@ -4,7 +4,7 @@ import { build } from 'esbuild';
 import { describe, expect, it } from 'vitest';
 
 /** What a page pays for the messenger at most. */
-const BROWSER_MAX_BYTES = 20 * 1_024;
+const BROWSER_MAX_BYTES = 22 * 1_024;
 
 describe('the browser bundle', () => {
   it('is small and has nothing of Node in it', async () => {

@@ -97,6 +97,8 @@ function joinModel(model: ModelHub, webSocket: WebSocket, heard: string[]): void
     peer.receive(isBinary ? payload : payload.toString());
     peer.catchUp();
     peer.answer();
+    model.consumers.deliver();
+    for (const { delayMs, fire } of model.delayed.splice(0)) setTimeout(fire, delayMs).unref();
   });
 }
 

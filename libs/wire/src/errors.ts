@@ -90,6 +90,7 @@ export const ERRORS = {
   DELIVERY_UNKNOWN: entry('not-found', 404, undefined, false, 'The delivery was settled before, timed out, or never was this member\'s'),
   DEAD_LETTER_UNKNOWN: entry('not-found', 404, undefined, false, 'There is no such dead letter, or it is not yours to see'),
   EVENT_UNKNOWN: entry('not-found', 404, undefined, false, 'Nothing is known of an event with this id, or it is not yours to see'),
+  REPLIES_ABSENT: entry('not-found', 404, undefined, false, 'This hub gives no address that replies could go to'),
   REPLY_UNDELIVERABLE: entry('not-found', 404, undefined, false, 'Nobody waits for this reply any more'),
   REPLY_TIMEOUT: entry('deadline', 504, undefined, true, 'Nobody replied in time'),
   DELAY_INVALID: entry('protocol', 400, undefined, false, 'The delay is longer than this hub keeps events, or the room is live only'),
