@@ -79,6 +79,21 @@ export class Admission {
     return principal.keyId !== undefined && this.#options.isStale() ? 'ACCESS_STALE' : undefined;
   }
 
+  /**
+   * Who goes on with another key on a connection that is open.
+   * Codes: ACCESS_STALE, ACCESS_KEY_INVALID, ACCESS_KEY_EXPIRED, ACCESS_WORKSPACE_CHANGED.
+   */
+  refresh({ principal: before }: Caller, key: string): Admitted {
+    const { copy, isStale, used } = this.#options;
+    if (isStale()) return { ok: false, code: 'ACCESS_STALE' };
+    const known = copy.authenticate(key);
+    if (!known.ok) return known;
+    const { principal, secret } = known;
+    if (principal.workspaceId !== before.workspaceId || principal.kind !== before.kind) return { ok: false, code: 'ACCESS_WORKSPACE_CHANGED' };
+    if (principal.keyId !== undefined) used(principal.keyId);
+    return { ok: true, caller: { principal, presented: true, secret } };
+  }
+
   /** What the hub itself does by its configuration: everything, in workspace `default`. */
   own(kind: KeyKind): Caller {
     let principal = this.#open.get(kind);

@@ -1,7 +1,7 @@
 import type { Bus, BusDelivery, BusSubscription } from '@carillon/bus';
 import type { OutboundEvent } from '@carillon/session';
 import type { Logger } from '@carillon/runtime';
-import { parseFrame, roomSubject, type DropReason, type WireLimits } from '@carillon/wire';
+import { formatTagFields, parseFrame, roomSubject, type DropReason, type WireLimits } from '@carillon/wire';
 
 import { decodeEnvelope, encodeEnvelope, ENVELOPE_BYTES, FRAME_OVERHEAD_BYTES } from './cluster-envelope.ts';
 import { ClusterInterest } from './cluster-interest.ts';
@@ -139,10 +139,7 @@ export class Cluster implements ClusterDoor {
 
   #owedArrived(payload: Uint8Array, tries: number): void {
     const { router } = this.#options;
-    const homeless = this.#arrivals(payload).filter(({ room, event, id }) => {
-      event.fields = `\tid=${id}`;
-      return !router.offerRepeater(room, event);
-    });
+    const homeless = this.#arrivals(payload).filter(({ room, event }) => !router.offerRepeater(room, event));
     if (homeless.length === 0) return;
     const envelope = encodeEnvelope(homeless.map(({ event }) => event.bytes));
     const passedOn = tries < OFFERS_MAX && this.#options.bus.publish(`${this.#offer}.${tries + 1}`, envelope) === 'sent';
@@ -161,8 +158,10 @@ export class Cluster implements ClusterDoor {
         this.#options.counts.refuse(frame.ok ? 'TAG_LINE_INVALID' : frame.code);
         continue;
       }
-      const event = { bytes, roomEnd: Buffer.byteLength(frame.room), tagEnd: bytes.length - frame.body.length - 1, fields: '', source: undefined, order: 0 };
-      arrivals.push({ room: frame.room, id: frame.fields.id, event });
+      const { id, rt } = frame.fields;
+      const fields = formatTagFields(rt === undefined ? { id } : { id, rt });
+      const event = { bytes, roomEnd: Buffer.byteLength(frame.room), tagEnd: bytes.length - frame.body.length - 1, fields, source: undefined, order: 0 };
+      arrivals.push({ room: frame.room, id, event });
     }
     return arrivals;
   }
@@ -174,6 +173,6 @@ export function takesLargestFrame(bus: Bus, { frameMaxBytes }: WireLimits): bool
 }
 
 /** The event as a v2 frame, in memory of its own: the bus may keep it past this turn. */
-function frameOf({ bytes, roomEnd, tagEnd, fields }: OutboundEvent): Buffer {
+export function frameOf({ bytes, roomEnd, tagEnd, fields }: OutboundEvent): Buffer {
   return Buffer.concat([bytes.subarray(0, roomEnd), Buffer.from(fields, 'latin1'), bytes.subarray(tagEnd)]);
 }

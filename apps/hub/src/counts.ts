@@ -1,6 +1,8 @@
 import { Tally } from '@carillon/runtime';
 import type { DropReason, ErrorCode } from '@carillon/wire';
 
+import { ConsumerCounts } from './consumer-counts.ts';
+
 export type EventSource = 'messenger' | 'repeater' | 'hub' | 'http' | 'cluster';
 
 /** What a hub counts, as plain numbers: a metric reads them when it is asked for. */
@@ -18,6 +20,8 @@ export class HubCounts {
   readonly unfit: Record<'warn' | 'reject', number> = { warn: 0, reject: 0 };
   /** Events of this hub that the log has stored. */
   stored = 0;
+  /** Of members of durable consumers. */
+  readonly consumers = new ConsumerCounts();
   /** Messages sent to other hubs of the cluster. */
   clusterMessages = 0;
   /** Records of the access feed that could not be read. */

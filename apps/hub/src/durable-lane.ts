@@ -1,11 +1,12 @@
 import { LogError, type Appended, type EventLog, type LogGap, type LogTail, type StoredClass, type StoredEvent } from '@carillon/log';
 import type { Lane, OutboundEvent } from '@carillon/session';
 import type { Logger } from '@carillon/runtime';
-import { isErrorCode, type ErrorCode } from '@carillon/wire';
+import { CarillonError, isErrorCode, type ErrorCode } from '@carillon/wire';
 
 import type { HubCounts } from './counts.ts';
 import { Interests } from './interests.ts';
 import type { Origin } from './router.ts';
+import type { WorkspaceTrail } from './trail-workspace.ts';
 
 /**
  * The durable lane of one workspace at this hub. What is taken is appended; what is delivered is what the tail of the log
@@ -25,9 +26,11 @@ export interface DurableLaneOptions {
   /** Milliseconds since 1970. */
   readonly now: () => number;
   /** An event of ours is stored: repeaters are still owed. */
-  readonly stored: (room: string, origin: Origin, event: OutboundEvent) => void;
+  readonly stored: (event: OutboundEvent, place: { readonly room: string; readonly origin: Origin; readonly seq: number }) => void;
   /** The log has an event of a room that somebody here wants. */
-  readonly deliver: (room: string, origin: Origin, event: OutboundEvent) => void;
+  readonly deliver: (event: OutboundEvent, stored: StoredEvent) => void;
+  /** Where it is noted what became of events. */
+  readonly readerTrail?: WorkspaceTrail | undefined;
 }
 
 /** How a publisher of the second protocol hears what became of its event. */
@@ -45,6 +48,10 @@ export interface Publish {
   readonly atMs?: number | undefined;
   readonly ttlMs?: number | undefined;
   readonly traceparent?: string | undefined;
+  /** The publisher's inbox: it is a request. */
+  readonly replyTo?: string | undefined;
+  /** How long it is kept before it takes its place in its room. */
+  readonly delayMs?: number | undefined;
   readonly answer?: PublishAnswer | undefined;
   /** How a publisher of the first protocol hears of a refusal. */
   readonly refused?: ((code: ErrorCode) => void) | undefined;
@@ -58,7 +65,7 @@ export interface TailListener {
 
 const LINE_FEED = Buffer.from('\n');
 /** How an origin other than a messenger is noted with the event; readers skip the field. */
-const ORIGIN_FIELDS: Readonly<Record<Origin, string>> = { messenger: '', 'messenger-owed': '', repeater: '\to=r', hub: '\to=h' };
+export const ORIGIN_FIELDS: Readonly<Record<Origin, string>> = { messenger: '', 'messenger-owed': '', repeater: '\to=r', hub: '\to=h' };
 
 export class DurableLane {
   readonly log: EventLog;
@@ -103,7 +110,7 @@ export class DurableLane {
     const { workspaceId, log, nextId, now } = this.#options;
     const id = publish.id ?? nextId();
     const atMs = publish.atMs ?? now();
-    event.fields = `\tid=${id}`;
+    event.fields = `\tid=${id}${replyField(publish)}`;
     const appended = log.append({
       workspaceId, room, id, atMs,
       fields: fieldsOf(publish) + ORIGIN_FIELDS[origin],
@@ -112,7 +119,7 @@ export class DurableLane {
     });
     appended.then(
       (place) => this.#stored(room, origin, event, { id, place, publish }),
-      (error: unknown) => this.#refused(id, publish, error),
+      (error: unknown) => this.#refused(publish, { id, room, error }),
     );
   }
 
@@ -127,19 +134,24 @@ export class DurableLane {
   }
 
   #stored(room: string, origin: Origin, event: OutboundEvent, { id, place, publish }: { readonly id: string; readonly place: Appended; readonly publish: Publish }): void {
-    const { counts, stored } = this.#options;
+    const { counts, now, readerTrail, stored } = this.#options;
     publish.answer?.published(id, place);
     if (place.duplicate) {
       counts.drop('duplicate', 1);
       return;
     }
     counts.stored += 1;
-    stored(room, origin, event);
+    if (publish.ttlMs !== undefined) {
+      const { atMs = now(), from, ttlMs } = publish;
+      readerTrail?.note({ kind: 'stored', id, room, seq: place.seq, atMs, expiresAtMs: atMs + ttlMs, from });
+    }
+    stored(event, { room, origin, seq: place.seq });
   }
 
-  #refused(id: string, { answer, refused }: Publish, error: unknown): void {
-    const { counts, logger } = this.#options;
+  #refused({ answer, from, refused }: Publish, { id, room, error }: { readonly id: string; readonly room: string; readonly error: unknown }): void {
+    const { counts, logger, readerTrail } = this.#options;
     const code = logErrorCode(error);
+    readerTrail?.note({ kind: 'refused', id, room, code, from });
     if (code === 'INTERNAL') logger.error({ error }, 'an event could not be stored');
     if (answer !== undefined) {
       answer.refused(id, code);
@@ -150,13 +162,16 @@ export class DurableLane {
   }
 
   #take(event: StoredEvent): void {
-    this.#heardSeq = Math.max(this.#heardSeq, event.seq);
+    if (event.seq < this.#heardSeq) this.#options.readerTrail?.late(event);
+    else this.#heardSeq = event.seq;
     const outbound = this.outboundOf(event, { place: Math.min(event.seq, this.#tail.certain) });
-    this.#options.deliver(event.room, originOf(event.fields), outbound);
+    this.#options.deliver(outbound, event);
     for (const listener of this.listeners) if (listener.wants(event.room)) listener.event(event);
   }
 
-  #miss({ from, to, reason }: LogGap): void {
+  #miss(gap: LogGap): void {
+    const { from, to, reason } = gap;
+    this.#options.readerTrail?.untold(gap);
     this.#options.logger.warn({ workspace: this.#options.workspaceId, from, to, reason }, 'events of the log cannot be delivered');
     for (const reader of [...this.liveReaders]) reader.tailMissed(from);
   }
@@ -171,12 +186,14 @@ export class DurableLane {
       fields: `\tid=${id}\tseq=${seq}\tat=${atMs}${fields}${re === undefined ? '' : `\tre=${re}`}`,
       source: from === undefined ? undefined : this.publishers.get(from),
       place: this.showsPlaces ? `${this.epoch}-${place}` : undefined,
+      seq,
     };
   }
 }
 
-/** A refusal of the log by the code of the catalogue. */
+/** A refusal of the log, or of what keeps events in it, by the code of the catalogue. */
 export function logErrorCode(error: unknown): ErrorCode {
+  if (error instanceof CarillonError) return error.code;
   if (!(error instanceof LogError)) return 'INTERNAL';
   if (error.code === 'LOG_CLOSED') return 'DRAINING';
   return isErrorCode(error.code) ? error.code : 'INTERNAL';
@@ -186,11 +203,16 @@ export function fromOf(fields: string): string | undefined {
   return /\tfrom=([^\t]+)/.exec(fields)?.[1];
 }
 
-function originOf(fields: string): Origin {
+/** Where an event of the log entered. */
+export function originOf(fields: string): Origin {
   if (fields.endsWith('\to=h')) return 'hub';
   return fields.endsWith('\to=r') ? 'repeater' : 'messenger';
 }
 
-function fieldsOf({ from, ttlMs, traceparent }: Publish): string {
-  return `${from === undefined ? '' : `\tfrom=${from}`}${ttlMs === undefined ? '' : `\tttl=${ttlMs}`}${traceparent === undefined ? '' : `\ttp=${traceparent}`}`;
+/** What the log keeps of it beside id and time. */
+export function fieldsOf(publish: Publish): string {
+  const { from, ttlMs, traceparent } = publish;
+  return `${from === undefined ? '' : `\tfrom=${from}`}${ttlMs === undefined ? '' : `\tttl=${ttlMs}`}${traceparent === undefined ? '' : `\ttp=${traceparent}`}${replyField(publish)}`;
 }
+
+const replyField = ({ replyTo }: Publish): string => (replyTo === undefined ? '' : `\trt=${replyTo}`);

@@ -1,6 +1,6 @@
 import { LogError, type EventLog, type LogErrorCode } from '@carillon/log';
 
-type Call = 'append' | 'bounds' | 'read' | 'readLast' | 'sequenceAt' | 'tail.add';
+type Call = 'append' | 'bounds' | 'consumer' | 'read' | 'readLast' | 'sequenceAt' | 'tail.add';
 
 /** A log that does what it is told to do wrong, and everything else right. */
 export interface FailingLog {

@@ -52,7 +52,7 @@ const patternOf = (told: string): RegExp => new RegExp(`^${told.replace(/[.*+?^$
 describe('docs/http.md', () => {
   it('has examples of publishing, following and looking back, each with what it gives', () => {
     const paths = examples().map(({ command }) => readCommand(command).path.replace(/\?.*/, '').replace(/^.*\//, ''));
-    expect([...new Set(paths)].sort()).toEqual(['events', 'history']);
+    expect([...new Set(paths)].sort()).toEqual(['consumers', 'dead-letters', 'events', 'history', 'presence', 'trail']);
     expect(examples().every(({ told }) => told !== '')).toBe(true);
   });
 

@@ -18,6 +18,8 @@ export interface PublishDoor {
   readonly workspace: () => Workspace;
   readonly counts: HubCounts;
   readonly limits: WireLimits;
+  /** How long the events are kept before they take their place; 0: not at all. */
+  readonly delayMs: number;
   /** Whether the caller's right has ended meanwhile. */
   readonly recheck: () => ErrorCode | undefined;
 }
@@ -29,7 +31,7 @@ interface Stored {
   readonly id: string;
   readonly room: string;
   readonly class: Published;
-  /** 0: it is of a live room and has no place. */
+  /** 0: it has no place, being of a live room, or none yet, being delayed. */
   readonly seq: number;
 }
 
@@ -78,7 +80,7 @@ async function publishBatch(entries: readonly PublishEntry[], door: PublishDoor)
 }
 
 /** Never rejects. */
-function publish(read: ReadEvent, { caller, workspace, counts, limits }: PublishDoor): Promise<Outcome> {
+function publish(read: ReadEvent, { caller, workspace, counts, limits, delayMs }: PublishDoor): Promise<Outcome> {
   if (!read.ok) return Promise.resolve(read);
   const { room, body } = read;
   const fault = roomFault(room, limits.roomMaxBytes);
@@ -86,13 +88,17 @@ function publish(read: ReadEvent, { caller, workspace, counts, limits }: Publish
   const bytes = Buffer.from(encodeFrame(room, body).buffer);
   if (bytes.length > limits.frameMaxBytes) return Promise.resolve(refused('EVENT_TOO_LARGE', `${bytes.length} bytes`));
   const tagEnd = bytes.length - body.length - 1;
-  const { intake, router } = workspace();
+  const { intake, router, trail } = workspace();
   const refusal = intake.refusal(caller.principal, { room, bytes, bodyAt: tagEnd + 1 });
-  if (refusal !== undefined) return Promise.resolve({ ok: false, ...refusal, ...(read.id === undefined ? {} : { id: read.id }) });
+  if (refusal !== undefined) {
+    trail.note(caller.principal.workspaceId, { kind: 'refused', id: read.id ?? router.nextId(), room, code: refusal.code });
+    return Promise.resolve({ ok: false, ...refusal, ...(read.id === undefined ? {} : { id: read.id }) });
+  }
   counts.take('http', bytes.length);
   return new Promise((resolve) => {
     router.fromMessenger(room, { bytes, roomEnd: tagEnd, tagEnd, fields: '', source: undefined, order: 0 }, {
       id: read.id ?? router.nextId(),
+      delayMs,
       answer: {
         published: (id, { seq, class: published }) => resolve({ ok: true, id, room, class: published, seq }),
         refused: (id, code) => resolve({ ...refused(code), id }),

@@ -9,9 +9,14 @@ import type { Admission, ReadRequest } from './admission.ts';
 import type { HubCounts } from './counts.ts';
 import { logErrorCode } from './durable-lane.ts';
 import type { Caller } from './holders.ts';
+import { CONSUMERS_QUERY, deleteConsumer, getConsumers } from './http-consumers.ts';
+import { deleteDeadLetter, getDeadLetter, getDeadLetters, LETTERS_QUERY, postRedrive, postRedriveAll } from './http-dead-letters.ts';
 import { HISTORY_QUERY, readHistory } from './http-history.ts';
+import { readPresence } from './http-presence.ts';
 import { publishBody } from './http-publish.ts';
 import { readQuery } from './http-query.ts';
+import { getEventTrail, TRAIL_QUERY } from './http-trail.ts';
+import type { AnswerWorkspaceCall } from './http-workspace-call.ts';
 import { readLinkRequest } from './link-request.ts';
 import type { HubStatus } from './status.ts';
 import { findTailStart } from './tail-start.ts';
@@ -78,6 +83,14 @@ const ROUTES: readonly (PublicRoute | KeyedRoute)[] = [
   { path: /^\/events$/, kinds: SENDERS, methods: { POST: postEvents } },
   { path: /^\/rooms\/([^/]+)\/events$/, kinds: SENDERS, methods: { GET: getRoomEvents } },
   { path: /^\/rooms\/([^/]+)\/history$/, kinds: SENDERS, methods: { GET: getRoomHistory } },
+  { path: /^\/rooms\/([^/]+)\/presence$/, kinds: SENDERS, methods: { GET: getRoomPresence } },
+  { path: /^\/events\/([^/]+)\/trail$/, kinds: SENDERS, methods: { GET: answering(TRAIL_QUERY, getEventTrail) } },
+  { path: /^\/consumers$/, kinds: SENDERS, methods: { GET: answering(CONSUMERS_QUERY, getConsumers) } },
+  { path: /^\/consumers\/([^/]+)$/, kinds: SENDERS, methods: { DELETE: answering([], deleteConsumer) } },
+  { path: /^\/dead-letters$/, kinds: SENDERS, methods: { GET: answering(LETTERS_QUERY, getDeadLetters) } },
+  { path: /^\/dead-letters\/redrive$/, kinds: SENDERS, methods: { POST: answering([], postRedriveAll) } },
+  { path: /^\/dead-letters\/([^/]+)$/, kinds: SENDERS, methods: { GET: answering([], getDeadLetter), DELETE: answering([], deleteDeadLetter) } },
+  { path: /^\/dead-letters\/([^/]+)\/redrive$/, kinds: SENDERS, methods: { POST: answering([], postRedrive) } },
   { path: /^\/access\/feed$/, kinds: ['repeater'], methods: { GET: getAccessFeed } },
   { path: /^\/interconnect$/, kinds: LINKS, methods: { GET: (_options, { res, workspace }) => sendJson(res, { links: workspace().links.list() }) } },
   { path: /^\/interconnect\/(.+)$/, kinds: LINKS, methods: { POST: postInterconnect, DELETE: deleteInterconnect } },
@@ -221,9 +234,12 @@ async function postEvent(options: HttpOptions, call: Call): Promise<void> {
   }
   const bytes = Buffer.from(encodeFrame(read.room, body).buffer);
   const tagEnd = Buffer.byteLength(read.room);
-  const { intake, router } = call.workspace();
+  const { intake, router, trail } = call.workspace();
   const refusal = intake.refusal(caller.principal, { room: read.room, bytes, bodyAt: tagEnd + 1 });
   if (refusal !== undefined) {
+    const refused = { id: router.nextId(), room: read.room, code: refusal.code };
+    trail.note(caller.principal.workspaceId, { kind: 'refused', ...refused });
+    options.log.debug(refused, 'event refused');
     refuse(options, res, refusal);
     return;
   }
@@ -236,10 +252,16 @@ async function postEvent(options: HttpOptions, call: Call): Promise<void> {
 async function postEvents(options: HttpOptions, call: Call): Promise<void> {
   const { req, res, caller, workspace } = call;
   const { admission, counts, limits } = options;
-  const room = queryOf(call, ['room']).get('room');
+  const query = queryOf(call, ['room', 'delay']);
+  const room = query.get('room');
+  const delayMs = readDelay(query.get('delay'));
+  if (delayMs === undefined) {
+    refuse(options, res, { code: 'DELAY_INVALID', detail: 'delay is a whole number of milliseconds' });
+    return;
+  }
   const body = await readBody(options, call);
   if (body === undefined) return;
-  const reply = await publishBody({ headers: req.headers, room, body }, { caller, workspace, counts, limits, recheck: () => admission.recheck(caller) });
+  const reply = await publishBody({ headers: req.headers, room, body }, { caller, workspace, counts, limits, delayMs, recheck: () => admission.recheck(caller) });
   switch (reply.kind) {
     case 'refused':
       return refuse(options, res, reply.refusal);
@@ -252,6 +274,10 @@ async function postEvents(options: HttpOptions, call: Call): Promise<void> {
     default:
       return reply satisfies never;
   }
+}
+
+function readDelay(text = '0'): number | undefined {
+  return /^\d{1,15}$/.test(text) ? Number(text) : undefined;
 }
 
 async function getRoomEvents(options: HttpOptions, call: Call): Promise<void> {
@@ -278,6 +304,36 @@ async function getRoomHistory(options: HttpOptions, call: Call): Promise<void> {
   if (ended !== undefined) refuse(options, res, { code: ended });
   else if (reply.ok) send(res, reply.json, 'application/json');
   else refuse(options, res, reply);
+}
+
+async function getRoomPresence(options: HttpOptions, call: Call): Promise<void> {
+  const { res, args: [room = ''], caller, workspace } = call;
+  const busy = busyCode(options);
+  if (busy !== undefined) return refuse(options, res, { code: busy });
+  const reply = await readPresence({ room, after: queryOf(call, ['after']).get('after') ?? '', principal: caller.principal, presence: workspace().presence, limits: options.limits });
+  const ended = options.admission.recheck(caller);
+  if (ended !== undefined) refuse(options, res, { code: ended });
+  else if (reply.ok) send(res, reply.json, 'application/json');
+  else refuse(options, res, reply);
+}
+
+/** A call to the caller's workspace that is answered with JSON, or done without a word. */
+function answering(parameters: readonly string[], answer: AnswerWorkspaceCall): Answer<Call> {
+  return async (options, call) => {
+    const { req, res, args, caller, workspace } = call;
+    const busy = busyCode(options);
+    if (busy !== undefined) return refuse(options, res, { code: busy });
+    const query = queryOf(call, parameters);
+    const body = req.method === 'POST' ? await readBody(options, call) : Buffer.alloc(0);
+    if (body === undefined) return;
+    const reply = await answer({ workspace: workspace(), principal: caller.principal, args, query, body });
+    const ended = options.admission.recheck(caller);
+    if (ended !== undefined) return refuse(options, res, { code: ended });
+    if (!reply.ok) return refuse(options, res, reply);
+    if (reply.json !== undefined) return send(res, reply.json, 'application/json');
+    res.writeHead(204);
+    res.end();
+  };
 }
 
 /** Throws what keeps everybody from reading a pattern now. */

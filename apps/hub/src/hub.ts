@@ -13,15 +13,19 @@ import { startClaimBeacon } from './claim-beacon.ts';
 import { takesLargestFrame } from './cluster.ts';
 import type { HubConfig } from './config.ts';
 import { HubCounts } from './counts.ts';
+import { tellDrain, whenSettled } from './drain-notice.ts';
+import { DelayedEvents } from './delayed-events.ts';
+import { fireDue } from './due-events.ts';
 import { HubAccess } from './hub-access.ts';
 import { serveLog, type ServedLog } from './hub-log.ts';
 import { createHubServer } from './hub-server.ts';
-import { followRetention } from './log-retention.ts';
+import { followRetention, wasDeleted } from './log-retention.ts';
 import { observeHub } from './metrics.ts';
 import { PageTurns } from './page-turns.ts';
 import { hubStatus } from './status.ts';
+import { TrailKeeper } from './trail-keeper.ts';
 import { NO_TRAIL } from './trail.ts';
-import { createWorkspace } from './workspace.ts';
+import { createWorkspace, type Workspace } from './workspace.ts';
 import { Workspaces } from './workspaces.ts';
 
 /** Put together: sockets and HTTP at the edge, who may come in behind it, a router for each workspace, the cluster and the links at the other edge. */
@@ -64,10 +68,13 @@ export async function startHub(options: HubOptions, context: ProcessContext): Pr
   access.addCheck(context.health);
   const beacon = bus === undefined ? undefined : startClaimBeacon({ bus, hubId, claims: () => claimsOf(workspaces) });
   const buses = new Set([bus, options.feedBus].filter((each) => each !== undefined));
-  context.add({ name: 'hub', drain: () => drainHub(parts, config), stop: () => stopHub(parts, { buses, beacon, eventLog }) });
+  context.add({ name: 'hub', drain: () => drainHub(parts, { timing: config.timing, eventLog: eventLog?.log }), stop: () => stopHub(parts, { buses, beacon, eventLog }) });
 
   eventLog?.onNewEpoch(() => endSessions(parts, config));
   await access.start(workspaces);
+  access.copy.onChange((change) => {
+    if (change.type === 'principal') rightsChanged(workspaces.known(change.principal.workspaceId));
+  });
   if (eventLog !== undefined) followRetention({ log: eventLog.log, copy: access.copy, maxAgeMs: config.log.maxAgeMs, logger: log }).of(DEFAULT_WORKSPACE_ID);
   const address = await listen(server, config.listen);
   heartbeat.start();
@@ -75,6 +82,10 @@ export async function startHub(options: HubOptions, context: ProcessContext): Pr
     for (const { peers } of workspaces.all()) peers.mark();
   }, MARK_INTERVAL_MS).unref();
   context.add({ name: 'marks', stop: async () => clearInterval(marks) });
+  // Before the hub: what is due while it stops is another's, or this one's when it is back.
+  parts.delayed?.start();
+  context.add({ name: 'delayed-events', stop: async () => parts.delayed?.stop() });
+  parts.trails?.start();
   const { links } = workspaces.of(DEFAULT_WORKSPACE_ID);
   for (const link of config.links) links.keep(link, { caller: access.admission.own('hub-link'), accessKey: config.access.linkKey });
   log.info({ address: formatAddress(address), hub: hubId, called: parts.name, cluster: parts.clusterState(), access: config.access.mode }, 'hub listens');
@@ -103,10 +114,15 @@ function assembleHub({ config, version, bus, feedBus, pages }: HubOptions, { log
   const doorOptions = { limits, laneMaxBytes, group, ticks: heartbeat.ticks };
   const linkDoorOptions = { ...doorOptions, limits: linkLimits };
   const turns = new PageTurns();
+  const trails = eventLog === undefined || config.log.trail === 'off' ? undefined : new TrailKeeper({ hub: hubId, log: eventLog.log, nextId, eventMaxBytes: limits.frameMaxBytes, flush: () => writer.flush() });
+  const delayed: DelayedEvents | undefined = eventLog === undefined ? undefined : new DelayedEvents({
+    log: eventLog.log, trail: trails ?? NO_TRAIL, logger: log, now: Date.now,
+    fire: (held, entryId) => fireDue(held, entryId, { log: eventLog.log, workspace: (id) => workspaces.of(id), isDeleted: (id) => copy.workspace(id) === undefined && wasDeleted(copy, id), counts, trail: trails ?? NO_TRAIL, now: Date.now }),
+  });
   const workspaces: Workspaces = new Workspaces({
     now: () => performance.now(),
     make: (id) => createWorkspace(id, {
-      hubId, copy, holders, counts, writer, group, heartbeat, bus, eventLog, turns, defaultLane: config.log.defaultLane, heartbeatMs: config.timing.pingIntervalMs, log, limits, linkLimits, laneMaxBytes, nextId, inRoom: config.roomSystem !== undefined, trail: NO_TRAIL,
+      hubId, copy, holders, isDraining, refresh: (current, key) => admission.refresh(current, key), counts, writer, group, heartbeat, bus, eventLog, delayed, turns, defaultLane: config.log.defaultLane, heartbeatMs: config.timing.pingIntervalMs, log, limits, linkLimits, laneMaxBytes, nextId, inRoom: config.roomSystem !== undefined, trail: trails ?? NO_TRAIL, trails,
       links: {
         door: linkDoorOptions, max: linksMax, total: () => workspaces.total(({ links }) => links.size), handshakeTimeoutMs,
         retry: { firstMs: linkRetryFirstMs, capMs: linkRetryCapMs }, recheck: (caller) => admission.recheck(caller),
@@ -128,13 +144,20 @@ function assembleHub({ config, version, bus, feedBus, pages }: HubOptions, { log
     },
     upgrade: { hubId, door, workspaces, admission, counts, isDraining, isFull },
   });
-  return { hubId, name, counts, group, writer, heartbeat, access, turns, workspaces, server, requests, clusterState, limits: { peers: limits, links: linkLimits } };
+  return { hubId, name, counts, group, writer, heartbeat, access, delayed, trails, turns, workspaces, server, requests, clusterState, limits: { peers: limits, links: linkLimits } };
+}
+
+/** What goes on only as long as its rights are there looks at them again. */
+function rightsChanged(workspace: Workspace | undefined): void {
+  workspace?.presence?.recheck();
+  workspace?.consumers?.recheck();
 }
 
 /** The log was made anew: whoever reads it by position comes back and is told so. */
 function endSessions({ workspaces }: Parts, { timing }: HubConfig): void {
-  for (const { durable, peers, tails } of workspaces.all()) {
+  for (const { durable, peers, presence, tails } of workspaces.all()) {
     durable?.beginAnew();
+    presence?.beginAnew();
     tails.drain(() => Math.random() * timing.comeBackMaxMs);
     for (const connection of peers.connections()) if (connection.version === 2) connection.refuse('DRAINING', Math.random() * timing.comeBackMaxMs);
   }
@@ -155,28 +178,34 @@ function watchBus(bus: Bus, { limits, context }: { readonly limits: WireLimits; 
   });
 }
 
-/** What has been taken leaves before anything closes; peers are told when to come back. */
-async function drainHub({ server, requests, writer, workspaces, access }: Parts, { timing }: HubConfig): Promise<void> {
+/** Peers are told when to come back; what has been taken is stored, acked and leaves before anything closes. */
+async function drainHub({ server, requests, writer, workspaces, access, trails }: Parts, { timing, eventLog }: { readonly timing: HubConfig['timing']; readonly eventLog: EventLog | undefined }): Promise<void> {
   const comeBackMs = (): number => timing.comeBackMinMs + Math.random() * (timing.comeBackMaxMs - timing.comeBackMinMs);
   server.close();
   writer.flush();
+  const told = tellDrain(workspaces, comeBackMs);
+  if (eventLog !== undefined) await whenSettled(eventLog);
   await Promise.all([...workspaces.all()].map(({ links }) => links.close()));
   access.relay.drain(comeBackMs);
   for (const { tails } of workspaces.all()) tails.drain(comeBackMs);
   const closing = [...workspaces.all()].flatMap(({ peers }) => [...peers.connections()]);
-  for (const connection of closing) connection.refuse('DRAINING', comeBackMs());
+  for (const connection of closing) connection.refuse('DRAINING', told.get(connection) ?? comeBackMs());
   await Promise.all([...closing.map((connection) => connection.gone), ...[...requests].map((response) => new Promise((resolve) => response.once('close', resolve)))]);
   for (const { cluster } of workspaces.all()) cluster?.flush();
+  await trails?.flush();
 }
 
-async function stopHub({ heartbeat, workspaces, server, access }: Parts, { buses, beacon, eventLog }: { readonly buses: ReadonlySet<Bus>; readonly beacon: { stop(): void } | undefined; readonly eventLog: ServedLog | undefined }): Promise<void> {
+async function stopHub({ heartbeat, workspaces, server, access, trails }: Parts, { buses, beacon, eventLog }: { readonly buses: ReadonlySet<Bus>; readonly beacon: { stop(): void } | undefined; readonly eventLog: ServedLog | undefined }): Promise<void> {
   heartbeat.stop();
   beacon?.stop();
   await Promise.all([...workspaces.all()].map(({ links }) => links.close()));
   for (const { peers } of workspaces.all()) for (const connection of peers.connections()) connection.terminate();
+  for (const { presence } of workspaces.all()) presence?.close();
   server.closeAllConnections();
   server.close();
+  await Promise.all([...workspaces.all()].flatMap(({ consumers }) => (consumers === undefined ? [] : [consumers.left()])));
   await access.stop();
+  await trails?.close();
   await eventLog?.stop();
   await Promise.all([...buses].map((bus) => bus.close()));
 }

@@ -32,6 +32,11 @@ export class Interests {
     return asked.since;
   }
 
+  /** What `add` gave for a pattern that is wanted; undefined: nobody wants it. */
+  since(pattern: string): Promise<number> | undefined {
+    return this.#wanted.get(pattern)?.since;
+  }
+
   remove(pattern: string): void {
     const known = this.#wanted.get(pattern);
     if (known === undefined) return;

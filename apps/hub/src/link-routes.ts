@@ -11,6 +11,7 @@ export class LinkRoutes {
   /** By the numbers of the lanes in them. */
   readonly #subsets = new Map<string, Route>();
   readonly #rooms = new Map<string, RoomLinks>();
+  #denied = new WeakMap<Route, readonly Lane[]>();
 
   constructor(filter?: DeliveryFilter) {
     this.#filter = filter;
@@ -18,6 +19,14 @@ export class LinkRoutes {
 
   get size(): number {
     return this.#lanes.length;
+  }
+
+  /** The links that a route leaves out: one list a route, for as long as it holds. */
+  denied(route: Route): readonly Lane[] {
+    if (route === this.#all) return [];
+    let denied = this.#denied.get(route);
+    if (denied === undefined) this.#denied.set(route, (denied = this.#lanes.filter((lane) => !route.lanes.includes(lane))));
+    return denied;
   }
 
   add(lane: Lane): void {
@@ -72,6 +81,7 @@ export class LinkRoutes {
     this.#all = createRoute(lanes);
     this.#subsets.clear();
     this.#rooms.clear();
+    this.#denied = new WeakMap();
   }
 }
 

@@ -11,6 +11,7 @@ import type { Caller, Holders } from './holders.ts';
 import { LogFollower, PLACES_ONLY_SSE, type FollowStart } from './log-follower.ts';
 import type { PageTurns } from './page-turns.ts';
 import type { Router } from './router.ts';
+import type { WorkspaceTrail } from './trail-workspace.ts';
 
 /** How often an idle tail shows that it lives; proxies close what is silent for a minute. */
 const KEEP_ALIVE_MS = 15_000;
@@ -35,6 +36,8 @@ export interface LiveTailsOptions {
   /** Writes what waits in batches. */
   readonly flush: () => void;
   readonly log: Logger;
+  /** Where it is noted who reads what. */
+  readonly readerTrail: WorkspaceTrail | undefined;
 }
 
 export interface TailRequest {
@@ -65,7 +68,7 @@ export class LiveTails {
    * Codes: RECEIVE_DENIED, CONNECTION_LIMIT_REACHED, ROOM_LIMIT_REACHED.
    */
   open({ pattern, caller, response, from = 'now' }: TailRequest): ErrorCode | undefined {
-    const { subscriptions, durable, counts, holders, principals, group, laneMaxBytes, turns, flush, log } = this.#options;
+    const { subscriptions, durable, counts, holders, principals, group, laneMaxBytes, readerTrail, router, turns, flush, log } = this.#options;
     const { principal } = caller;
     const refusal = admitTail(principal, pattern);
     if (refusal !== undefined) return refusal;
@@ -77,6 +80,7 @@ export class LiveTails {
       closed: (droppedEvents, cut) => {
         this.#forget(tail);
         release();
+        readerTrail?.left(tail.lane, { droppedEvents, reason: ended ?? cut ?? 'peer-gone' });
         subscriptions.remove(pattern, tail.lane);
         follower?.end();
         principal.meter.unsubscribe(1);
@@ -85,13 +89,16 @@ export class LiveTails {
         counts.drop(dropReason(cut), droppedEvents);
       },
     });
-    const follower = durable === undefined ? undefined : new LogFollower({ pattern, lane: tail.lane, principal, durable: durable.lane, subscriptions: durable.subscriptions, turns, flush, log });
+    const trail = readerTrail?.open({ how: 'tail', session: router.nextId(), keyId: principal.keyId, rooms: [pattern], lane: tail.lane });
+    const follower = durable === undefined ? undefined : new LogFollower({ trail, pattern, lane: tail.lane, principal, durable: durable.lane, subscriptions: durable.subscriptions, turns, flush, log });
     const release = holders.hold({
       caller,
       end: (code, retryAfterMs) => {
         ended = code;
+        const droppedEvents = tail.lane.close();
+        readerTrail?.left(tail.lane, { droppedEvents, reason: code });
         follower?.end();
-        counts.drop('peer-gone', tail.lane.close());
+        counts.drop('peer-gone', droppedEvents);
         endResponse(response, code, retryAfterMs);
       },
     });

@@ -10,6 +10,7 @@ import { mayRead } from './event-reader.ts';
 import { formatPlace } from './log-position.ts';
 import type { PageTurns } from './page-turns.ts';
 import { roomSet } from './room-set.ts';
+import type { TrailReader } from './trail-reader.ts';
 
 /**
  * What a live tail gets of durable rooms:
@@ -36,6 +37,8 @@ export interface FollowerParts {
   /** Writes what waits in batches. */
   readonly flush: () => void;
   readonly log: Logger;
+  /** Where it is noted what it gets. */
+  readonly trail: TrailReader | undefined;
 }
 
 /** How soon a log that failed is asked again. */
@@ -80,6 +83,7 @@ export class LogFollower {
     if (this.#state === 'ended') return;
     this.#leave();
     this.#state = 'ended';
+    this.#parts.trail?.end('gone');
     this.#ending.abort();
     this.#loseInterest();
   }
@@ -93,6 +97,7 @@ export class LogFollower {
     flush();
     if (this.#isEnded()) return;
     this.#position = Math.max(this.#position, Math.min(durable.certain, from - 1));
+    this.#parts.trail?.behind(this.#position);
     this.#catchUp();
   }
 
@@ -106,6 +111,7 @@ export class LogFollower {
     // Asked for now that the tail brings what comes: whoever wanted the pattern first may have done so long ago.
     this.#position = from === 'now' ? (await durable.log.bounds()).head : from.after;
     if (this.#isEnded()) return;
+    this.#parts.trail?.begin(this.#position);
     if (from !== 'now' && from.lostSeq !== undefined) this.#tellGap({ from: from.lostSeq + 1, to: from.lostSeq + 1, reason: 'epoch' });
     this.#catchUp();
   }
@@ -116,8 +122,9 @@ export class LogFollower {
     const clear = async (): Promise<void> => {
       await new Promise<void>((resolve) => lane.whenClear(resolve));
       // A lane that takes no more is clear for ever: nobody needs the rest of the log.
-      if (lane.closed) this.end();
-      else await turns.next();
+      if (lane.closed) return this.end();
+      this.#parts.trail?.taken();
+      await turns.next();
     };
     void catchUp({
       log: durable.log, workspaceId: principal.workspaceId, rooms: [pattern], after: this.#position, wants: this.#wants, clear,
@@ -128,18 +135,28 @@ export class LogFollower {
 
   #give(events: readonly StoredEvent[]): void {
     this.#position = Math.max(this.#position, events.at(-1)?.seq ?? 0);
+    this.#parts.trail?.gave(this.#position);
     this.#write(events, Infinity);
   }
 
   /** A reader that has one of them goes on behind it, or behind `certain` if that is before it. */
   #write(events: readonly StoredEvent[], certain: number): void {
-    const { durable, lane, principal } = this.#parts;
-    const due = events.filter((event) => mayRead(principal, event)).map((event) => durable.outboundOf(event, { place: Math.min(event.seq, certain) }));
+    const { durable, lane } = this.#parts;
+    const due = events.filter((event) => this.#mayRead(event)).map((event) => durable.outboundOf(event, { place: Math.min(event.seq, certain) }));
     if (due.length > 0) lane.write(compose(due, lane.codec), due.length);
   }
 
+  #mayRead(event: StoredEvent): boolean {
+    const { principal, trail } = this.#parts;
+    if (mayRead(principal, event)) return true;
+    trail?.denied(event);
+    return false;
+  }
+
   /** Without a place: events in between may be of other rooms, and still to come. */
-  #tellGap({ from, to, reason }: { readonly from: number; readonly to: number; readonly reason: GapReason }): void {
+  #tellGap(gap: { readonly from: number; readonly to: number; readonly reason: GapReason }): void {
+    const { from, to, reason } = gap;
+    this.#parts.trail?.gap(gap);
     this.#parts.lane.write(Buffer.from(`event: gap\ndata: ${JSON.stringify({ from, to, reason })}\n\n`), 0);
   }
 
@@ -149,6 +166,7 @@ export class LogFollower {
     if (this.#isEnded()) return;
     this.#state = 'live';
     this.#position = seq;
+    this.#parts.trail?.live(seq);
     lane.write(Buffer.from(`id: ${formatPlace(durable.epoch, seq)}\nevent: live\ndata: ${JSON.stringify({ seq })}\n\n`), 0);
     subscriptions.add(pattern, lane);
     durable.liveReaders.add(this);

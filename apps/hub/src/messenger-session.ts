@@ -3,27 +3,55 @@ import { compose, type Connection, type Lane, type Subscriptions } from '@carill
 import type { Logger } from '@carillon/runtime';
 import { formatControl, parseControl, type ControlFrame, type ErrorCode, type WireLimits } from '@carillon/wire';
 
+import type { Admitted } from './admission.ts';
+import type { Consumers } from './consumers.ts';
 import type { HubCounts } from './counts.ts';
+import type { DelayedEvents } from './delayed-events.ts';
 import type { DurableLane } from './durable-lane.ts';
 import { answerHistory } from './history.ts';
+import type { Caller } from './holders.ts';
+import type { Identified } from './identity.ts';
 import type { Intake } from './intake.ts';
 import type { PageTurns } from './page-turns.ts';
+import type { Presence } from './presence.ts';
+import type { Replies } from './replies.ts';
 import type { Router } from './router.ts';
 import { PUBLISHES_MAX, SessionPublisher } from './session-publisher.ts';
+import { SessionConsumers } from './session-consumers.ts';
+import { SessionPresence } from './session-presence.ts';
+import { deniedRequests, moveUse, takeoverRefusal, type SharedUse } from './session-refresh.ts';
 import { SessionSubscription } from './session-subscription.ts';
+import type { WorkspaceTrail } from './trail-workspace.ts';
+import type { Trail } from './trail.ts';
 
 /** A messenger that speaks the second protocol: what it may say, and what it is told (libs/wire/README.md has the frames). */
 export interface SessionParts {
   readonly hubId: string;
   readonly connection: Connection;
-  readonly principal: Principal;
+  /** Who it is, also by another key later: nothing of `peer.principal` is to be kept. */
+  readonly peer: Identified;
+  /** Whose key it is that the peer shows in the place of its own. */
+  readonly authenticate: (key: string) => Admitted;
+  /** From now on the peer is this caller. */
+  readonly become: (caller: Caller) => void;
+  /** What all keys of the workspace use together. */
+  readonly usage: () => SharedUse;
   readonly router: Router;
   readonly intake: Intake;
+  readonly isDraining: () => boolean;
+  readonly replies: Replies;
   readonly durable: DurableLane | undefined;
   /** Who gets what of live rooms, and of durable ones. */
   readonly liveIndex: Subscriptions;
   readonly durableIndex: Subscriptions;
   readonly turns: PageTurns;
+  /** Of a hub that keeps a log. */
+  readonly presence: Presence | undefined;
+  /** Where it is noted what becomes of events. */
+  readonly readerTrail: WorkspaceTrail | undefined;
+  readonly consumers: Consumers | undefined;
+  readonly delayed: DelayedEvents | undefined;
+  readonly trail: Trail;
   readonly counts: HubCounts;
   readonly limits: WireLimits;
   /** Of event frames, whose tag line has fields. */
@@ -48,6 +76,8 @@ export interface SessionRequest {
   end(): void;
   /** Of a consumer's member. */
   settle?(frame: Settling): void;
+  /** The peer goes on by another key, or its rights have changed: ends itself, and says so, when it may not be any more. */
+  recheck?(): void;
 }
 
 export class MessengerSession {
@@ -58,8 +88,11 @@ export class MessengerSession {
   readonly #wanted = new PatternCounts();
   readonly #live = new PatternCounts();
   readonly #publisher: SessionPublisher;
+  readonly #presence: SessionPresence;
+  readonly #consumers: SessionConsumers;
   readonly #ending = new AbortController();
   #name: string | undefined;
+  #inbox: string | undefined;
   #hasEcho = false;
   #pages = 0;
   #isFallingBehind = false;
@@ -70,7 +103,10 @@ export class MessengerSession {
     const { connection, router } = parts;
     // A session that wants to hear itself is not left out where it published.
     const source = (): Lane | undefined => (this.#hasEcho ? undefined : connection.lane);
-    this.#publisher = new SessionPublisher({ ...parts, limits: parts.frameLimits, plainMaxBytes: parts.limits.frameMaxBytes, kind: 'messenger', source, route: (room, event, publish) => router.fromMessenger(room, event, publish) });
+    this.#publisher = new SessionPublisher({ ...parts, limits: parts.frameLimits, plainMaxBytes: parts.limits.frameMaxBytes, kind: 'messenger', source, inbox: () => this.#inbox, route: (room, event, publish) => router.fromMessenger(room, event, publish) });
+    const over = (request: string, code: ErrorCode, detail: string): void => this.#over(request, code, detail);
+    this.#presence = new SessionPresence({ ...parts, over });
+    this.#consumers = new SessionConsumers({ ...parts, over, tell: (request, code, detail) => this.#refuse(code, { request, detail }) });
   }
 
   frame(bytes: Buffer): void {
@@ -90,11 +126,18 @@ export class MessengerSession {
         return this.#unsubscribe(frame.request);
       case 'history':
         return this.#history(frame);
+      case 'enter':
+      case 'watch':
+        return this.#openPresence(frame, this.#name);
+      case 'consume':
+        return this.#consume(frame);
       case 'ack':
       case 'nack':
       case 'defer':
       case 'discard':
         return this.#settle(frame);
+      case 'refresh':
+        return this.#refresh(frame);
       default:
         return this.#refuse('CONTROL_INVALID', { detail: `${frame.op} is not served by this hub` });
     }
@@ -126,6 +169,7 @@ export class MessengerSession {
   closed(): void {
     const { durable, connection } = this.#parts;
     this.#ending.abort();
+    if (this.#inbox !== undefined) this.#parts.replies.close(this.#inbox);
     for (const request of [...this.#subscriptions.keys()]) this.#end(request);
     for (const request of this.#requests.values()) request.end();
     this.#requests.clear();
@@ -133,26 +177,27 @@ export class MessengerSession {
   }
 
   #hello({ session }: Request<'hello'>): void {
-    const { connection, durable, heartbeatMs, hubId, limits, router } = this.#parts;
+    const { connection, durable, heartbeatMs, hubId, limits, replies, router } = this.#parts;
     if (this.#name !== undefined) return this.#refuse('HELLO_REQUIRED', { detail: 'once' });
     this.#name = session ?? router.nextId();
+    this.#inbox = replies.open(connection.lane);
     durable?.publishers.set(this.#name, connection.lane);
     const { frameMaxBytes, roomMaxBytes, patternsMax } = limits;
     connection.sendControl(formatControl({
-      op: 'welcome', session: this.#name, hub: hubId, heartbeatMs, limits: { frameMaxBytes, roomMaxBytes, patternsMax, publishesMax: PUBLISHES_MAX },
+      op: 'welcome', session: this.#name, hub: hubId, inbox: this.#inbox, heartbeatMs, limits: { frameMaxBytes, roomMaxBytes, patternsMax, publishesMax: PUBLISHES_MAX },
       ...(durable === undefined ? {} : { epoch: durable.epoch, class: durable.log.storedClass }),
     }));
   }
 
   #subscribe({ request, rooms, since, echo = false }: Request<'subscribe'>): void {
-    const { connection, durable, durableIndex, flush, limits, liveIndex, log, patterns, principal, turns } = this.#parts;
+    const { connection, durable, durableIndex, flush, limits, liveIndex, log, patterns, peer, readerTrail, turns } = this.#parts;
     if (!this.#isFree(request)) return;
     const unique = [...new Set(rooms)];
-    const denied = unique.find((pattern) => !principal.permissions.covers('receive', pattern));
+    const denied = unique.find((pattern) => !peer.principal.permissions.covers('receive', pattern));
     if (denied !== undefined) return this.#refuse('RECEIVE_DENIED', { request, detail: denied });
     const fresh = unique.filter((pattern) => !this.#wanted.has(pattern));
     if (patterns.size + fresh.length > limits.patternsMax) return this.#refuse('SUBSCRIPTIONS_EXCEEDED', { request, detail: `at most ${limits.patternsMax}` });
-    const exceeded = countSubscriptions(principal, fresh.length);
+    const exceeded = countSubscriptions(peer.principal, fresh.length);
     if (exceeded !== undefined) return this.#refuse(exceeded, { request });
 
     this.#rooms.set(request, unique);
@@ -168,7 +213,8 @@ export class MessengerSession {
       return;
     }
     const subscription = new SessionSubscription({ request, rooms: unique, since, echo }, {
-      connection, principal, session: () => this.#name ?? '', durable, turns, log, flush,
+      trail: readerTrail?.open({ how: 'session', session: this.#name ?? '', keyId: peer.principal.keyId, rooms: unique, echo, lane: connection.lane }),
+      connection, peer, session: () => this.#name ?? '', durable, turns, log, flush,
       index: {
         add: (pattern) => void (this.#live.add(pattern) && durableIndex.add(pattern, connection.lane)),
         remove: (pattern) => void (this.#live.remove(pattern) && durableIndex.remove(pattern, connection.lane)),
@@ -204,6 +250,30 @@ export class MessengerSession {
     return false;
   }
 
+  #openPresence(frame: Request<'enter' | 'watch'>, name: string): void {
+    const { request } = frame;
+    if (!this.#isFree(request)) return;
+    const opened = this.#presence.open(frame, name);
+    if (opened.ok) this.#requests.set(request, opened.request);
+    else this.#refuse(opened.code, { request, detail: opened.detail });
+  }
+
+  #consume(frame: Request<'consume'>): void {
+    const { request } = frame;
+    if (!this.#isFree(request)) return;
+    const opened = this.#consumers.open(frame, () => this.#name ?? '');
+    if (opened.ok) this.#requests.set(request, opened.request);
+    else this.#refuse(opened.code, { request, detail: opened.detail });
+  }
+
+  /** A request other than a subscription has ended by itself. */
+  #over(request: string, code: ErrorCode, detail: string): void {
+    const other = this.#requests.get(request);
+    if (!this.#requests.delete(request)) return;
+    other?.end();
+    this.#refuse(code, { request, detail });
+  }
+
   #settle(frame: Settling): void {
     const member = this.#requests.get(frame.request);
     if (member?.settle === undefined) this.#refuse('REQUEST_UNKNOWN', { request: frame.request });
@@ -211,7 +281,7 @@ export class MessengerSession {
   }
 
   #end(request: string): void {
-    const { connection, liveIndex, patterns, principal } = this.#parts;
+    const { connection, liveIndex, patterns, peer } = this.#parts;
     const subscription = this.#subscriptions.get(request);
     if (subscription !== undefined && subscription !== 'live-only') subscription.end();
     this.#subscriptions.delete(request);
@@ -219,25 +289,45 @@ export class MessengerSession {
       if (!this.#wanted.remove(pattern)) continue;
       patterns.delete(pattern);
       liveIndex.remove(pattern, connection.lane);
-      principal.meter.unsubscribe(1);
+      peer.principal.meter.unsubscribe(1);
     }
     this.#rooms.delete(request);
   }
 
   #history(frame: Request<'history'>): void {
-    const { connection, durable, principal, turns } = this.#parts;
+    const { connection, durable, peer, turns } = this.#parts;
     const { request, rooms } = frame;
     if (durable === undefined) return this.#refuse('LOG_ABSENT', { request });
-    const denied = rooms.find((pattern) => !principal.permissions.covers('receive', pattern));
+    const denied = rooms.find((pattern) => !peer.principal.permissions.covers('receive', pattern));
     if (denied !== undefined) return this.#refuse('RECEIVE_DENIED', { request, detail: denied });
     if (this.#pages >= PAGES_MAX) return this.#refuse('REQUESTS_EXCEEDED', { request, detail: `at most ${PAGES_MAX} pages at a time` });
     this.#pages += 1;
     void answerHistory(frame, {
-      durable, principal, turns, signal: this.#ending.signal,
+      durable, peer, turns, signal: this.#ending.signal,
       events: (events) => connection.lane.write(compose(events, connection.lane.codec), events.length),
       control: (control) => connection.sendControl(formatControl(control)),
       refused: (code, detail) => this.#refuse(code, { request, detail }),
     }).finally(() => (this.#pages -= 1));
+  }
+
+  /** Goes on by another key, or by the one before when that is refused. */
+  #refresh({ request, key }: Request<'refresh'>): void {
+    const { authenticate, become, connection, flush, patterns, peer, usage } = this.#parts;
+    const admitted = authenticate(key);
+    if (!admitted.ok) return this.#refuse(admitted.code, { request });
+    const { caller, caller: { principal } } = admitted;
+    const denied = deniedRequests(this.#rooms, principal.permissions);
+    const kept = new Set([...this.#rooms].flatMap(([name, rooms]) => (denied.has(name) ? [] : rooms)));
+    const exceeded = principal === peer.principal ? undefined : takeoverRefusal(principal, { rooms: kept.size }, usage());
+    if (exceeded !== undefined) return this.#refuse(exceeded, { request });
+    // What waits in a batch was allowed when it came.
+    flush();
+    for (const name of denied.keys()) this.#end(name);
+    if (principal !== peer.principal) moveUse(peer.principal, principal, { rooms: patterns.size });
+    become(caller);
+    connection.sendControl(formatControl({ op: 'refreshed', request }));
+    for (const [name, detail] of denied) this.#refuse('RECEIVE_DENIED', { request: name, detail });
+    for (const other of [...this.#requests.values()]) other.recheck?.();
   }
 
   #refuse(code: ErrorCode, { request, detail }: { readonly request?: string; readonly detail?: string }): void {

@@ -2,8 +2,10 @@ import type { MetricDefinition, Metrics, MetricSample } from '@carillon/runtime'
 import type { BatchWriter, LaneGroup } from '@carillon/session';
 
 import type { HubCounts } from './counts.ts';
+import type { DelayedEvents } from './delayed-events.ts';
 import type { HubAccess } from './hub-access.ts';
 import type { PageTurns } from './page-turns.ts';
+import type { TrailKeeper } from './trail-keeper.ts';
 import type { Workspaces } from './workspaces.ts';
 
 /** Everything a hub's /metrics shows besides what every process does. */
@@ -25,7 +27,17 @@ export const hubMetricDefinitions = {
   clusterSubscriptions: { name: 'carillon_hub_cluster_subscriptions', kind: 'gauge', help: 'NATS subscriptions: the rooms somebody on this hub wants.' },
   stored: { name: 'carillon_hub_events_stored_total', kind: 'counter', help: 'Events of this hub that the log has stored.' },
   logOpen: { name: 'carillon_hub_log_open', kind: 'gauge', help: '1 while the event log can be reached; absent when this hub keeps none.' },
+  trailKept: { name: 'carillon_hub_trail_facts_total', kind: 'counter', help: 'Facts kept of what became of events; absent without a trail.' },
+  trailMissed: { name: 'carillon_hub_trail_facts_missed_total', kind: 'counter', help: 'Facts that were not kept: too many waited to be stored.' },
   catchUpsWaiting: { name: 'carillon_hub_catch_ups_waiting', kind: 'gauge', help: 'Readers of the log that wait for their turn to read a page.' },
+  delayedWaiting: { name: 'carillon_hub_delayed_waiting', kind: 'gauge', help: 'Delayed events that wait to be due, of all hubs of the log together; absent when this hub keeps none.' },
+  delayed: { name: 'carillon_hub_delayed_total', kind: 'counter', labels: ['outcome'], help: 'Delayed events of this hub: kept; fired into their room or returned to a consumer when due; moved to the end of the log while they wait; expired or dropped.' },
+  presenceMembers: { name: 'carillon_hub_presence_members', kind: 'gauge', help: 'Members of rooms that came in at this hub.' },
+  presenceWatchers: { name: 'carillon_hub_presence_watchers', kind: 'gauge', help: 'Watchers of who is in a room, at this hub.' },
+  consumerMembers: { name: 'carillon_hub_consumer_members', kind: 'gauge', help: 'Members of durable consumers at this hub.' },
+  consumerDeliveries: { name: 'carillon_hub_consumer_deliveries_total', kind: 'counter', labels: ['outcome'], help: 'Deliveries to members of durable consumers, and what became of them; unknown: settled twice, too late, or by somebody else.' },
+  consumerUnsettled: { name: 'carillon_hub_consumer_unsettled_bytes', kind: 'gauge', help: 'Bytes of the deliveries that members of durable consumers have not settled.' },
+  deadLetters: { name: 'carillon_hub_dead_letters_total', kind: 'counter', help: 'Events that a durable consumer gave up, kept as dead letters by this hub.' },
   workspaces: { name: 'carillon_hub_workspaces', kind: 'gauge', help: 'Workspaces that somebody uses at this hub.' },
   accessStale: { name: 'carillon_hub_access_stale', kind: 'gauge', help: '1 while the hub may be missing changes of access and so trusts no key.' },
   accessSeq: { name: 'carillon_hub_access_seq', kind: 'gauge', help: 'Position of the access feed up to which changes are in force here.' },
@@ -41,13 +53,17 @@ export interface HubGauges {
   readonly workspaces: Workspaces;
   readonly access: HubAccess;
   readonly turns: PageTurns;
+  /** Absent when the hub keeps no log, or no trail. */
+  readonly trails: TrailKeeper | undefined;
+  /** Absent when the hub keeps no log. */
+  readonly delayed: DelayedEvents | undefined;
   /** Absent when the hub keeps no log. */
   readonly isLogOpen: (() => boolean) | undefined;
   /** Absent when the hub stands alone. */
   readonly isClusterConnected: (() => boolean) | undefined;
 }
 
-export function observeHub(metrics: Metrics, { counts, group, writer, workspaces, access, turns, isLogOpen, isClusterConnected }: HubGauges): void {
+export function observeHub(metrics: Metrics, { counts, group, writer, workspaces, access, trails, turns, delayed, isLogOpen, isClusterConnected }: HubGauges): void {
   const of = hubMetricDefinitions;
   metrics.observe(of.connections, () => [
     { value: workspaces.total(({ peers }) => peers.messengers.size), labels: { kind: 'messenger' } },
@@ -74,7 +90,17 @@ export function observeHub(metrics: Metrics, { counts, group, writer, workspaces
   metrics.observe(of.clusterSubscriptions, () => (isClusterConnected === undefined ? [] : [{ value: workspaces.total(({ cluster }) => cluster?.interest.subscriptions ?? 0) }]));
   metrics.observe(of.stored, () => counts.stored);
   metrics.observe(of.logOpen, () => (isLogOpen === undefined ? [] : [{ value: isLogOpen() ? 1 : 0 }]));
+  metrics.observe(of.trailKept, () => trails?.counts.kept ?? []);
+  metrics.observe(of.trailMissed, () => trails?.counts.missed ?? []);
   metrics.observe(of.catchUpsWaiting, () => turns.waiting);
+  metrics.observe(of.delayedWaiting, () => (delayed === undefined ? [] : [{ value: delayed.waiting }]));
+  metrics.observe(of.delayed, () => (delayed === undefined ? [] : samplesOf('outcome', { kept: delayed.kept, ...delayed.scheduler.counts })));
+  metrics.observe(of.presenceMembers, () => workspaces.total(({ presence }) => presence?.members ?? 0));
+  metrics.observe(of.presenceWatchers, () => workspaces.total(({ presence }) => presence?.watchers ?? 0));
+  metrics.observe(of.consumerMembers, () => counts.consumers.members);
+  metrics.observe(of.consumerDeliveries, () => samplesOf('outcome', { ...counts.consumers.outcomes, unknown: counts.consumers.unknown }));
+  metrics.observe(of.consumerUnsettled, () => counts.consumers.unsettledBytes);
+  metrics.observe(of.deadLetters, () => counts.consumers.deadLetters);
   metrics.observe(of.workspaces, () => workspaces.total(() => 1));
   metrics.observe(of.accessStale, () => (access.isStale ? 1 : 0));
   metrics.observe(of.accessSeq, () => access.copy.seq);

@@ -5,14 +5,23 @@ import {
   formatControl, parseControl, parseFrame, parseSubscriptionChange, splitFrame, type DropReason, type ErrorCode, type WireLimits,
 } from '@carillon/wire';
 
+import type { Admitted } from './admission.ts';
+import type { Consumers } from './consumers.ts';
 import type { HubCounts } from './counts.ts';
+import type { DelayedEvents } from './delayed-events.ts';
 import type { DurableLane } from './durable-lane.ts';
 import type { Caller, Holders } from './holders.ts';
+import { Identity } from './identity.ts';
 import type { Intake } from './intake.ts';
-import { MessengerSession } from './messenger-session.ts';
+import { MessengerSession, type SessionParts } from './messenger-session.ts';
 import type { PageTurns } from './page-turns.ts';
+import type { Presence } from './presence.ts';
+import type { Replies } from './replies.ts';
 import type { Router } from './router.ts';
 import { SessionPublisher } from './session-publisher.ts';
+import type { WorkspaceTrail } from './trail-workspace.ts';
+import type { Trail } from './trail.ts';
+import type { SharedUse } from './session-refresh.ts';
 
 /**
  * The peers of one workspace: what each kind may say, and what becomes of it. Malformed frames close a messenger with
@@ -26,11 +35,24 @@ export interface PeerOptions {
   /** The durable lane of a hub that keeps a log, and who wants what of it. */
   readonly durable: { readonly lane: DurableLane; readonly subscriptions: Subscriptions } | undefined;
   readonly turns: PageTurns;
+  readonly presence: Presence | undefined;
+  /** Durable consumers, of a hub that keeps a log, and where what they put off waits. */
+  readonly consumers: Consumers | undefined;
+  readonly delayed: DelayedEvents | undefined;
+  readonly trail: Trail;
+  /** Where it is noted who reads what; of a hub that keeps a log and a trail. */
+  readonly readerTrail: WorkspaceTrail | undefined;
   readonly heartbeatMs: number;
   /** Writes what waits in batches. */
   readonly flush: () => void;
   readonly intake: Intake;
+  readonly isDraining: () => boolean;
+  readonly replies: Replies;
   readonly holders: Holders;
+  /** Who goes on with another key on a connection that is open. */
+  readonly refresh: (current: Caller, key: string) => Admitted;
+  /** What all keys of the workspace use together. */
+  readonly usage: () => SharedUse;
   /** Who is at the other end of a lane; kept by those who make lanes. */
   readonly principals: Map<Lane, Principal>;
   readonly subscriptions: Subscriptions;
@@ -45,7 +67,7 @@ export interface PeerOptions {
 export interface Peer {
   readonly id: string;
   readonly connection: Connection;
-  readonly principal: Principal;
+  readonly identity: Identity;
   /** Patterns of a messenger. */
   readonly patterns: Set<string>;
   /** Who publishes, as others see it; of messengers of the first protocol. */
@@ -58,8 +80,8 @@ export interface JoinOptions {
   readonly caller: Caller;
   /** By default the address and a number, as the original has it. */
   readonly id?: string | undefined;
-  /** Called once when the peer is gone. */
-  readonly left?: () => void;
+  /** Called once when the peer is gone, with whom it was taken for last. */
+  readonly left?: (principal: Principal) => void;
 }
 
 export type PeerKind = 'messenger' | 'repeater' | 'hub';
@@ -156,45 +178,61 @@ export class Peers {
   /** Takes a connection in as its kind. */
   join(kind: PeerKind, connection: Connection, { caller, id, left }: JoinOptions): Peer {
     this.#joined += 1;
-    const { principal } = caller;
-    const release = this.#options.holders.hold({ caller, end: (code, retryAfterMs) => this.#end(connection, code, retryAfterMs) });
+    const identity = new Identity(caller, { holders: this.#options.holders, end: (code, retryAfterMs) => this.#end(connection, code, retryAfterMs) });
     const peer: Peer = {
-      id: id ?? `${connection.remoteAddress}#${this.#joined}`, connection, principal, patterns: kind === 'messenger' ? new Set() : (NO_PATTERNS as Set<string>),
+      id: id ?? `${connection.remoteAddress}#${this.#joined}`, connection, identity, patterns: kind === 'messenger' ? new Set() : (NO_PATTERNS as Set<string>),
       name: `${this.#options.hubId}-${this.#joined.toString(36)}`,
       leave: () => {
-        release();
-        left?.();
+        identity.release();
+        left?.(identity.principal);
       },
     };
-    this.#options.principals.set(connection.lane, principal);
+    this.#options.principals.set(connection.lane, caller.principal);
     this.#options.heartbeat.watch(connection);
     this.#of(kind).set(connection, peer);
     if (kind === 'repeater') this.#options.router.addRepeater(connection.lane);
     if (kind === 'hub') this.#options.router.addLink(connection.lane);
+    if (kind === 'repeater') this.#options.readerTrail?.repeater(readerOf(peer));
+    if (kind === 'hub') this.#options.readerTrail?.hearsAll({ how: 'link', ...readerOf(peer) });
     if (connection.version === 2) this.#openSession(kind, peer);
     else if (kind === 'messenger') this.#options.durable?.lane.publishers.set(peer.name, connection.lane);
     return peer;
   }
 
-  #openSession(kind: PeerKind, { connection, principal, patterns }: Peer): void {
+  #openSession(kind: PeerKind, { connection, identity, patterns }: Peer): void {
     const { router, durable, subscriptions } = this.#options;
     if (kind === 'messenger') {
-      this.#sessions.set(connection, new MessengerSession({ ...this.#options, frameLimits: this.#options.linkLimits, connection, principal, patterns, durable: durable?.lane, liveIndex: subscriptions, durableIndex: durable?.subscriptions ?? subscriptions }));
+      this.#sessions.set(connection, new MessengerSession({ ...this.#options, frameLimits: this.#options.linkLimits, connection, peer: identity, ...this.#refreshing(connection, identity), patterns, durable: durable?.lane, liveIndex: subscriptions, durableIndex: durable?.subscriptions ?? subscriptions }));
     } else if (kind === 'repeater') {
       const route: ConstructorParameters<typeof SessionPublisher>[0]['route'] = (room, event, publish) => router.fromRepeater(room, event, publish);
-      this.#publishers.set(connection, new SessionPublisher({ ...this.#options, limits: this.#options.linkLimits, plainMaxBytes: this.#options.limits.frameMaxBytes, connection, principal, kind, route, source: () => connection.lane }));
+      this.#publishers.set(connection, new SessionPublisher({ ...this.#options, limits: this.#options.linkLimits, plainMaxBytes: this.#options.limits.frameMaxBytes, connection, peer: identity, kind, route, inbox: () => undefined, source: () => connection.lane }));
     }
+  }
+
+  #refreshing(connection: Connection, identity: Identity): Pick<SessionParts, 'authenticate' | 'become'> {
+    const { principals, refresh, router } = this.#options;
+    return {
+      authenticate: (key) => refresh(identity.caller, key),
+      become: (caller) => {
+        identity.become(caller);
+        principals.set(connection.lane, caller.principal);
+        router.invalidate();
+      },
+    };
   }
 
   /** Uses a hub link, or lets it stand by: nothing is sent on it and what comes is another hub's to take. */
   setActive(connection: Connection, active: boolean): void {
-    if (!this.hubs.has(connection) || active === !this.#standby.has(connection)) return;
+    const peer = this.hubs.get(connection);
+    if (peer === undefined || active === !this.#standby.has(connection)) return;
     if (active) {
       this.#standby.delete(connection);
       this.#options.router.addLink(connection.lane);
+      this.#options.readerTrail?.hearsAll({ how: 'link', ...readerOf(peer) });
     } else {
       this.#standby.add(connection);
       this.#options.router.removeLink(connection.lane);
+      this.#options.readerTrail?.hearsNothing(connection.lane);
     }
   }
 
@@ -222,6 +260,7 @@ export class Peers {
     }
     const refusal = intake.refusal(principal, { room: frame.room, bytes, bodyAt: frame.tagEnd + 1 });
     if (refusal !== undefined) {
+      this.#noteRefused(refusal.code, { room: frame.room, from: this.messengers.get(connection)?.name });
       this.#tell(connection, refusal.code, refusal.detail);
       return;
     }
@@ -246,6 +285,7 @@ export class Peers {
     const tagEnd = bytes.length - frame.body.length - 1;
     const refusal = intake.refusal(principal, { room: frame.room, bytes, bodyAt: tagEnd + 1 });
     if (refusal !== undefined) {
+      this.#noteRefused(refusal.code, { id: frame.fields.id, room: frame.room });
       this.#tell(connection, refusal.code, refusal.detail);
       return;
     }
@@ -279,9 +319,16 @@ export class Peers {
     }
   }
 
+  /** An event without an id gets one for its trail, which the log of this process tells. */
+  #noteRefused(code: ErrorCode, { id = this.#options.router.nextId(), room, from }: { readonly id?: string | undefined; readonly room: string; readonly from?: string | undefined }): void {
+    this.#options.readerTrail?.note({ kind: 'refused', id, room, code, from });
+    this.#options.log.debug({ id, room, code, from }, 'event refused');
+  }
+
   /** False when the peer has as many subscriptions as it may, so that the rest of its list is no use either. */
-  #subscribe({ connection, patterns, principal }: Peer, pattern: string): boolean {
-    const { durable, limits, subscriptions } = this.#options;
+  #subscribe(peer: Peer, pattern: string): boolean {
+    const { connection, patterns, identity: { principal } } = peer;
+    const { durable, limits, readerTrail, subscriptions } = this.#options;
     if (!principal.permissions.covers('receive', pattern)) {
       this.#tell(connection, 'RECEIVE_DENIED', pattern);
       return true;
@@ -294,13 +341,15 @@ export class Peers {
     patterns.add(pattern);
     subscriptions.add(pattern, connection.lane);
     durable?.subscriptions.add(pattern, connection.lane);
+    readerTrail?.hears(pattern, { how: 'v1', ...readerOf(peer), session: peer.name });
     return true;
   }
 
-  #unsubscribe({ connection, patterns, principal }: Peer, pattern: string): void {
+  #unsubscribe({ connection, patterns, identity: { principal } }: Peer, pattern: string): void {
     if (!patterns.delete(pattern)) return;
     this.#options.subscriptions.remove(pattern, connection.lane);
     this.#options.durable?.subscriptions.remove(pattern, connection.lane);
+    this.#options.readerTrail?.hearsNoMore(pattern, connection.lane);
     principal.meter.unsubscribe(1);
   }
 
@@ -308,6 +357,8 @@ export class Peers {
     const peer = this.messengers.get(connection);
     const session = this.#sessions.get(connection);
     this.#sessions.delete(connection);
+    // Before its subscriptions end: what waited for them is lost.
+    this.#options.readerTrail?.left(connection.lane, { droppedEvents: close.droppedEvents, reason: close.cause ?? 'peer-gone' });
     session?.closed();
     if (session === undefined && peer !== undefined) this.#options.durable?.lane.publishers.delete(peer.name);
     if (session === undefined && peer !== undefined) for (const pattern of [...peer.patterns]) this.#unsubscribe(peer, pattern);
@@ -317,6 +368,7 @@ export class Peers {
   #left(kind: PeerKind, connection: Connection, close: ConnectionClose): void {
     const { counts, heartbeat, log } = this.#options;
     const peer = this.#of(kind).get(connection);
+    this.#options.readerTrail?.left(connection.lane, { droppedEvents: close.droppedEvents, reason: close.cause ?? 'peer-gone' });
     this.#of(kind).delete(connection);
     this.#options.principals.delete(connection.lane);
     peer?.leave();
@@ -330,7 +382,9 @@ export class Peers {
 
   /** Its right to be here has ended: what waits for it is not its any more. */
   #end(connection: Connection, code: ErrorCode, retryAfterMs: number | undefined): void {
-    this.#options.counts.drop('peer-gone', connection.lane.close());
+    const droppedEvents = connection.lane.close();
+    this.#options.readerTrail?.left(connection.lane, { droppedEvents, reason: code });
+    this.#options.counts.drop('peer-gone', droppedEvents);
     connection.refuse(code, retryAfterMs);
   }
 
@@ -347,4 +401,9 @@ export class Peers {
     this.#options.log.debug({ peer: connection.remoteAddress, code, detail }, 'frame refused');
     connection.sendText(formatControl(detail === '' ? { op: 'error', code } : { op: 'error', code, detail }));
   }
+}
+
+/** As its trail names it. */
+function readerOf({ id, connection, identity }: Peer): { readonly session: string; readonly keyId: string | undefined; readonly lane: Lane } {
+  return { session: id, keyId: identity.principal.keyId, lane: connection.lane };
 }

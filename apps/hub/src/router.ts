@@ -1,11 +1,13 @@
 import { eventNameOf } from '@carillon/access';
+import type { StoredEvent } from '@carillon/log';
 import { createRoute, type BatchWriter, type DeliveryFilter, type Lane, type OutboundEvent, type Route, type Subscriptions } from '@carillon/session';
 import { ALL_ROOMS, formatTagFields, type RecentIds } from '@carillon/wire';
 
 import type { HubCounts } from './counts.ts';
-import type { DurableLane, Publish } from './durable-lane.ts';
+import { originOf, type DurableLane, type Publish, type PublishAnswer } from './durable-lane.ts';
 import type { Lanes } from './lanes.ts';
 import { LinkRoutes } from './link-routes.ts';
+import type { WorkspaceTrail } from './trail-workspace.ts';
 
 /**
  * The routing table of one workspace, for a hub and for a cluster of hubs as a whole:
@@ -57,6 +59,17 @@ export interface RouterOptions {
   readonly inRoom: boolean;
   /** What links and repeaters may have (the filter of `subscriptions` says it of messengers); default: everything. */
   readonly filter?: DeliveryFilter;
+  /** Keeps an event until it is due; what becomes of it is told to `publish.answer`. None: nothing can be delayed. */
+  readonly delay?: ((room: string, origin: Origin, delayed: DelayedPublish) => void) | undefined;
+  /** Where it is noted what became of events of durable rooms. */
+  readonly readerTrail?: WorkspaceTrail | undefined;
+}
+
+export interface DelayedPublish {
+  readonly event: OutboundEvent;
+  readonly publish: Publish;
+  /** At least 1. */
+  readonly delayMs: number;
 }
 
 export class Router {
@@ -133,6 +146,7 @@ export class Router {
   }
 
   fromMessenger(room: string, event: OutboundEvent, publish: Publish = {}): void {
+    if (this.#isDelayed(room, 'messenger', event, publish)) return;
     if (this.#toLog(room, 'messenger', event, publish)) return;
     if (publish.id === undefined) this.#identify(event);
     else {
@@ -143,12 +157,13 @@ export class Router {
     }
     this.#toMessengers(room, event);
     this.#toLinks(room, event);
-    const given = this.#toOneRepeater(room, event);
+    const given = this.#toOneRepeater(room, event) !== undefined;
     if (this.#cluster !== undefined) this.#cluster.publish(room, given ? 'messenger' : 'messenger-owed', event);
     else if (!given && this.#repeaters.length > 0) this.#options.counts.drop('denied', 1);
   }
 
   fromRepeater(room: string, event: OutboundEvent, publish: Publish = {}): void {
+    if (this.#isDelayed(room, 'repeater', event, publish)) return;
     if (this.#toLog(room, 'repeater', event, publish)) return;
     if (publish.id === undefined) this.#identify(event);
     else {
@@ -175,7 +190,6 @@ export class Router {
 
   /** From another hub of the cluster. */
   fromCluster(room: string, origin: Origin, event: OutboundEvent, id: string): void {
-    event.fields = `\tid=${id}`;
     if (this.#isNew(id)) this.#toMessengers(room, event);
     if (this.links === 0 || origin === 'hub' || (origin === 'repeater' && this.#options.inRoom)) return;
     // Not by whether it is new: where hubs of a cluster are linked too, it may have come over that link first, as an
@@ -185,23 +199,56 @@ export class Router {
 
   /** From another hub of the cluster that had no repeater for it; false when this one has none either, or none that may receive it. */
   offerRepeater(room: string, event: OutboundEvent): boolean {
-    return this.#toOneRepeater(room, event);
+    const lane = this.#toOneRepeater(room, event);
+    const { readerTrail } = this.#options;
+    if (lane !== undefined && readerTrail !== undefined && this.#durable?.lanes.of(room) === 'durable') readerTrail.given(lane, { id: ID_FIELD.exec(event.fields)?.[1] ?? '' });
+    return lane !== undefined;
   }
 
   /** From the log, ours or another hub's. */
-  fromLog(room: string, origin: Origin, event: OutboundEvent): void {
+  fromLog(event: OutboundEvent, stored: StoredEvent): void {
     const durable = this.#durable;
     if (durable === undefined) return;
-    const route = durable.subscriptions.route(room);
-    this.#options.writer.add(event, route.byEvent ? durable.subscriptions.routeForEvent(room, this.#nameOf(event)) : route);
-    if (origin !== 'hub' && !(origin === 'repeater' && this.#options.inRoom)) this.#toLinks(room, event);
+    const { room } = stored;
+    const ofRoom = durable.subscriptions.route(room);
+    const route = ofRoom.byEvent ? durable.subscriptions.routeForEvent(room, this.#nameOf(event)) : ofRoom;
+    this.#options.writer.add(event, route);
+    if (route.denied.length > 0) this.#options.readerTrail?.denied(route.denied, stored);
+    const origin = originOf(stored.fields);
+    if (origin === 'hub' || (origin === 'repeater' && this.#options.inRoom)) return;
+    const links = this.#toLinks(room, event);
+    if (links !== undefined && links.lanes.length < this.#links.size) this.#options.readerTrail?.denied(this.#links.denied(links), stored);
   }
 
   /** An event that this hub took is stored: a repeater is owed one of a messenger. */
-  stored(room: string, origin: Origin, event: OutboundEvent): void {
-    if (origin !== 'messenger' || this.#toOneRepeater(room, event)) return;
-    if (this.#cluster !== undefined) this.#cluster.offer(event);
+  stored(event: OutboundEvent, { room, origin, seq }: { readonly room: string; readonly origin: Origin; readonly seq: number }): void {
+    if (origin !== 'messenger') return;
+    const lane = this.#toOneRepeater(room, event);
+    if (lane !== undefined) this.#options.readerTrail?.given(lane, { seq });
+    else if (this.#cluster !== undefined) this.#cluster.offer(event);
     else if (this.#repeaters.length > 0) this.#options.counts.drop('denied', 1);
+  }
+
+  /** Only what will be stored can wait: of a live room nobody promised to keep anything. */
+  #isDelayed(room: string, origin: Origin, event: OutboundEvent, publish: Publish): boolean {
+    const { delayMs = 0 } = publish;
+    if (delayMs === 0) return false;
+    const { delay } = this.#options;
+    if (delay !== undefined && this.#durable?.lanes.of(room) === 'durable') delay(room, origin, { event, publish: this.#noted(room, publish), delayMs });
+    else this.#noted(room, publish).answer?.refused(publish.id ?? '', 'DELAY_INVALID');
+    return true;
+  }
+
+  /** A publish of which it is noted when it is refused. */
+  #noted(room: string, publish: Publish): Publish {
+    const { readerTrail } = this.#options;
+    const { answer, from } = publish;
+    if (readerTrail === undefined || answer === undefined) return publish;
+    const refused: PublishAnswer['refused'] = (id, code) => {
+      readerTrail.note({ kind: 'refused', id, room, code, from });
+      answer.refused(id, code);
+    };
+    return { ...publish, answer: { published: (id, place) => answer.published(id, place), refused } };
   }
 
   /** False when the room is a live one. */
@@ -228,25 +275,27 @@ export class Router {
     writer.add(event, route.byEvent ? subscriptions.routeForEvent(room, this.#nameOf(event)) : route);
   }
 
-  #toLinks(room: string, event: OutboundEvent): void {
+  /** The links that get it; undefined: there are none. */
+  #toLinks(room: string, event: OutboundEvent): Route | undefined {
     if (this.linksDown > 0) this.#options.counts.drop('link-down', this.linksDown);
-    if (this.#links.size === 0) return;
+    if (this.#links.size === 0) return undefined;
     const route = this.#links.route(room, () => this.#nameOf(event));
     this.#options.counts.drop('denied', this.#links.size - route.lanes.length);
     this.#options.writer.add(event, route);
+    return route;
   }
 
-  /** Gives it to the next repeater that may receive it. */
-  #toOneRepeater(room: string, event: OutboundEvent): boolean {
+  /** Gives it to the next repeater that may receive it; undefined: there is none. */
+  #toOneRepeater(room: string, event: OutboundEvent): Lane | undefined {
     const count = this.#repeaters.length;
     for (let tries = 0; tries < count; tries += 1) {
       this.#nextRepeater = (this.#nextRepeater + 1) % count;
       const repeater = this.#repeaters[this.#nextRepeater];
       if (repeater === undefined || !this.#mayReceive(repeater.lane, room, event)) continue;
       this.#options.writer.add(event, repeater.route);
-      return true;
+      return repeater.lane;
     }
-    return false;
+    return undefined;
   }
 
   #mayReceive(lane: Lane, room: string, event: OutboundEvent): boolean {
@@ -279,6 +328,8 @@ export class Router {
   }
 }
 
-function liveFields(id: string, { from, atMs, ttlMs, traceparent }: Publish): string {
-  return formatTagFields({ id, ...(atMs === undefined ? {} : { at: atMs }), ...(from === undefined ? {} : { from }), ...(ttlMs === undefined ? {} : { ttl: ttlMs }), ...(traceparent === undefined ? {} : { tp: traceparent }) });
+const ID_FIELD = /\tid=([^\t]+)/;
+
+function liveFields(id: string, { from, atMs, ttlMs, traceparent, replyTo }: Publish): string {
+  return formatTagFields({ id, ...(atMs === undefined ? {} : { at: atMs }), ...(from === undefined ? {} : { from }), ...(ttlMs === undefined ? {} : { ttl: ttlMs }), ...(traceparent === undefined ? {} : { tp: traceparent }), ...(replyTo === undefined ? {} : { rt: replyTo }) });
 }

@@ -1,4 +1,3 @@
-import type { Principal } from '@carillon/access';
 import type { LogGap, StoredEvent } from '@carillon/log';
 import type { Logger } from '@carillon/runtime';
 import { compose, type Connection } from '@carillon/session';
@@ -7,8 +6,10 @@ import { ERRORS, formatControl, type ErrorCode, type Since } from '@carillon/wir
 import { catchUp } from './catch-up.ts';
 import { fromOf, logErrorCode, type DurableLane } from './durable-lane.ts';
 import { mayRead, startOf } from './event-reader.ts';
+import type { Identified } from './identity.ts';
 import type { PageTurns } from './page-turns.ts';
 import { roomSet } from './room-set.ts';
+import type { TrailReader } from './trail-reader.ts';
 
 /**
  * One subscription of a session to the durable lane:
@@ -22,7 +23,7 @@ type State = 'starting' | 'catching-up' | 'live' | 'ended';
 
 export interface SubscriptionParts {
   readonly connection: Connection;
-  readonly principal: Principal;
+  readonly peer: Identified;
   /** The session's name: its own events are left out unless it wants to hear itself. */
   readonly session: () => string;
   readonly durable: DurableLane;
@@ -33,6 +34,8 @@ export interface SubscriptionParts {
   readonly flush: () => void;
   /** The peer cannot have this subscription. */
   readonly refused: (request: string, code: ErrorCode, detail: string) => void;
+  /** Where it is noted what it gets. */
+  readonly trail: TrailReader | undefined;
 }
 
 /** Which patterns lead to this connection now; counted, since several subscriptions may want one. */
@@ -74,6 +77,7 @@ export class SessionSubscription {
     if (this.#state === 'ended') return;
     this.#leave();
     this.#state = 'ended';
+    this.#parts.trail?.end('unsubscribed');
     this.#ending.abort();
     this.#loseInterest();
   }
@@ -95,6 +99,7 @@ export class SessionSubscription {
     this.#parts.flush();
     if (this.#isEnded()) return;
     this.#position = Math.max(this.#position, to);
+    this.#parts.trail?.behind(this.#position);
     this.#parts.connection.sendControl(formatControl({ op: 'behind', request: this.request.request, seq: this.#position }));
     this.#catchUp();
   }
@@ -109,35 +114,38 @@ export class SessionSubscription {
       // Asked for now that the tail brings what comes: whoever wanted a pattern first may have done so long ago.
       this.#position = (await durable.log.bounds()).head;
       if (this.#isEnded()) return;
+      this.#parts.trail?.begin(this.#position);
       connection.sendControl(formatControl({ op: 'subscribed', request, seq: this.#position, epoch: durable.epoch }));
       // What came since is read, if anything did.
       this.#catchUp();
       return;
     }
     await this.#parts.turns.next();
-    const start = await startOf(since, { log: durable.log, workspaceId: this.#parts.principal.workspaceId, rooms });
+    const start = await startOf(since, { log: durable.log, workspaceId: this.#parts.peer.principal.workspaceId, rooms });
     if (this.#isEnded()) return;
     if (!start.ok) {
       refused(request, start.code, start.detail);
       return;
     }
     this.#position = start.after;
+    this.#parts.trail?.begin(start.after, { since: 'seq' in since && !start.isOtherEpoch ? since.seq : undefined });
     connection.sendControl(formatControl({ op: 'subscribed', request, seq: start.after, epoch: durable.epoch }));
     if (start.isOtherEpoch && 'seq' in since) connection.sendControl(formatControl({ op: 'gap', request, from: since.seq + 1, to: since.seq + 1, reason: 'epoch' }));
     this.#catchUp();
   }
 
   #catchUp(): void {
-    const { connection, durable, principal, turns } = this.#parts;
+    const { connection, durable, peer, turns } = this.#parts;
     this.#state = 'catching-up';
     const clear = async (): Promise<void> => {
       await new Promise<void>((resolve) => connection.lane.whenClear(resolve));
       // A lane that takes no more is clear for ever: nobody needs the rest of the log.
-      if (connection.lane.closed) this.end();
-      else await turns.next();
+      if (connection.lane.closed) return this.end();
+      this.#parts.trail?.taken();
+      await turns.next();
     };
     void catchUp({
-      log: durable.log, workspaceId: principal.workspaceId, rooms: this.request.rooms, after: this.#position, wants: this.#wants, clear,
+      log: durable.log, workspaceId: peer.principal.workspaceId, rooms: this.request.rooms, after: this.#position, wants: this.#wants, clear,
       give: (events) => this.#give(events), gap: (gap) => this.#gap(gap), held: (events) => this.#write(events),
       heardSeq: () => durable.heardSeq, listeners: durable.listeners, live: (seq) => this.#goLive(seq), signal: this.#ending.signal,
     }).catch((error: unknown) => this.#retry(error));
@@ -147,18 +155,28 @@ export class SessionSubscription {
     const last = events.at(-1);
     if (last === undefined) return;
     this.#position = last.seq;
+    this.#parts.trail?.gave(last.seq);
     this.#write(events, this.request.request);
   }
 
   #write(events: readonly StoredEvent[], re?: string): void {
-    const { connection, durable, principal, session } = this.#parts;
+    const { connection, durable, session } = this.#parts;
     const { echo } = this.request;
     const own = session();
-    const due = events.filter((event) => mayRead(principal, event) && (echo || fromOf(event.fields) !== own));
+    const due = events.filter((event) => this.#mayRead(event) && (echo || fromOf(event.fields) !== own));
     if (due.length > 0) connection.lane.write(compose(due.map((event) => durable.outboundOf(event, re === undefined ? {} : { re })), connection.lane.codec), due.length);
   }
 
-  #gap({ from, to, reason }: LogGap): void {
+  #mayRead(event: StoredEvent): boolean {
+    const { peer, trail } = this.#parts;
+    if (mayRead(peer.principal, event)) return true;
+    trail?.denied(event);
+    return false;
+  }
+
+  #gap(gap: LogGap): void {
+    const { from, to, reason } = gap;
+    this.#parts.trail?.gap(gap);
     this.#position = Math.max(this.#position, to);
     this.#parts.connection.sendControl(formatControl({ op: 'gap', request: this.request.request, from, to, reason }));
   }
@@ -167,6 +185,7 @@ export class SessionSubscription {
     const { connection, index } = this.#parts;
     this.#state = 'live';
     this.#position = seq;
+    this.#parts.trail?.live(seq);
     connection.sendControl(formatControl({ op: 'live', request: this.request.request, seq }));
     for (const pattern of this.request.rooms) index.add(pattern);
     this.#parts.durable.liveReaders.add(this);

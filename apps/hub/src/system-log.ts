@@ -22,7 +22,7 @@ export type SystemWorkspace = (typeof SYSTEM_WORKSPACES)[keyof typeof SYSTEM_WOR
 const DAY_MS = 86_400_000;
 /** As long as events of rooms without a policy are kept by default. */
 export const SYSTEM_MAX_AGE_MS = 7 * DAY_MS;
-/** Of each workspace's part: what it says goes, oldest first, rather than fill the disk. */
+/** Of each workspace's part: what it says goes, oldest first, rather than fill the disk. Not of what waits to be due: that was promised. */
 const PART_MAX_BYTES = 1_073_741_824;
 /** The longest that an event may be delayed, and a day on top for hubs that were away when it was due. */
 export const DELAY_MAX_MS = 6 * DAY_MS;
@@ -30,5 +30,5 @@ export const DELAY_MAX_MS = 6 * DAY_MS;
 /** Has the log keep the system's own for a week, and nothing of workspaces that are deleted. */
 export function keepSystemLogs(log: EventLog, deletedWorkspaces: ReadonlySet<string>): void {
   const deleted = [...deletedWorkspaces].flatMap((id): RetentionPolicy[] => [id, `${id}/**`].map((pattern) => ({ pattern, maxAgeMs: 0, maxBytes: null })));
-  for (const workspaceId of Object.values(SYSTEM_WORKSPACES)) log.setRetention(workspaceId, [...deleted, { pattern: '*', maxAgeMs: SYSTEM_MAX_AGE_MS, maxBytes: PART_MAX_BYTES }]);
+  for (const workspaceId of Object.values(SYSTEM_WORKSPACES)) log.setRetention(workspaceId, [...deleted, { pattern: '*', maxAgeMs: SYSTEM_MAX_AGE_MS, maxBytes: workspaceId === SYSTEM_WORKSPACES.delayed ? null : PART_MAX_BYTES }]);
 }

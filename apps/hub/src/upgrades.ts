@@ -51,7 +51,7 @@ export function answerUpgrade(options: UpgradeOptions, req: IncomingMessage, str
     ...(kind === 'hub' ? { headers: { [HUB_ID_HEADER]: options.hubId } } : {}),
     joined: (connection) => {
       hasJoined = true;
-      peers.join(kind, connection, { caller, id: peerHubId(req), left: leavingOf(principal) });
+      peers.join(kind, connection, { caller, id: peerHubId(req), left: disconnect });
     },
     refused: (code) => options.counts.refuse(code),
   });
@@ -59,9 +59,9 @@ export function answerUpgrade(options: UpgradeOptions, req: IncomingMessage, str
   if (!hasJoined) principal.meter.disconnect();
 }
 
-/** Made apart: it lives as long as the connection, and must not keep the request with all its headers in memory. */
-function leavingOf({ meter }: Principal): () => void {
-  return () => meter.disconnect();
+/** Nothing of the request, which has all its headers, is kept in memory as long as the connection. */
+function disconnect({ meter }: Principal): void {
+  meter.disconnect();
 }
 
 /** Whoever is let in has been counted as a connection. */

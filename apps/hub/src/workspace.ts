@@ -6,8 +6,12 @@ import type { RoomLane } from '@carillon/schemas';
 import { Subscriptions, type BatchWriter, type DeliveryFilter, type DoorOptions, type Heartbeat, type Lane, type LaneGroup } from '@carillon/session';
 import { RecentIds, type ErrorCode, type WireLimits } from '@carillon/wire';
 
+import type { Admitted } from './admission.ts';
 import { Cluster } from './cluster.ts';
+import { Consumers } from './consumers.ts';
 import type { HubCounts } from './counts.ts';
+import type { DelayedEvents } from './delayed-events.ts';
+import { holdPublish } from './due-events.ts';
 import { DurableLane } from './durable-lane.ts';
 import type { Caller, Holders } from './holders.ts';
 import { Intake } from './intake.ts';
@@ -17,7 +21,11 @@ import { Links } from './links.ts';
 import { LiveTails } from './live-tails.ts';
 import type { PageTurns } from './page-turns.ts';
 import { Peers } from './peers.ts';
+import { Presence } from './presence.ts';
+import { Replies } from './replies.ts';
 import { Router, type DurableRoutes } from './router.ts';
+import type { TrailKeeper } from './trail-keeper.ts';
+import type { WorkspaceTrail } from './trail-workspace.ts';
 import type { Trail } from './trail.ts';
 
 /** What all workspaces of a hub share: the means, nothing of what is said. */
@@ -25,6 +33,9 @@ export interface SharedParts {
   readonly hubId: string;
   readonly copy: AccessCopy;
   readonly holders: Holders;
+  readonly isDraining: () => boolean;
+  /** Who goes on with another key on a connection that is open. */
+  readonly refresh: (current: Caller, key: string) => Admitted;
   readonly counts: HubCounts;
   readonly writer: BatchWriter;
   readonly group: LaneGroup;
@@ -32,6 +43,8 @@ export interface SharedParts {
   readonly bus: Bus | undefined;
   /** Without one every room is live. */
   readonly eventLog: { readonly log: EventLog; readonly epoch: () => string } | undefined;
+  /** Of a hub that keeps a log. */
+  readonly delayed: DelayedEvents | undefined;
   readonly turns: PageTurns;
   readonly defaultLane: RoomLane;
   readonly heartbeatMs: number;
@@ -44,6 +57,8 @@ export interface SharedParts {
   readonly inRoom: boolean;
   /** Where it is written down what became of events. */
   readonly trail: Trail;
+  /** The same, of who reads what; of a hub that keeps a log and a trail. */
+  readonly trails: TrailKeeper | undefined;
   readonly links: {
     readonly door: DoorOptions;
     readonly max: number;
@@ -68,8 +83,16 @@ export interface Workspace {
   readonly turns: PageTurns;
   readonly claims: LinkClaims | undefined;
   readonly peers: Peers;
+  /** Of a hub that keeps a log. */
+  readonly presence: Presence | undefined;
+  /** Of a hub that keeps a log. */
+  readonly consumers: Consumers | undefined;
   readonly tails: LiveTails;
   readonly links: Links;
+  /** Where it is written down what became of events. */
+  readonly trail: Trail;
+  /** Of those who ask for trails. */
+  readonly trailReads: { underWay: number };
   /** Nobody is here: no peer, no tail, no link. */
   readonly isEmpty: boolean;
   /** It is forgotten: lets go of the log. */
@@ -77,28 +100,39 @@ export interface Workspace {
 }
 
 export function createWorkspace(id: string, shared: SharedParts): Workspace {
-  const { bus, counts, holders, log, limits, linkLimits, writer, group, laneMaxBytes, heartbeat, hubId } = shared;
+  const { bus, counts, delayed, holders, log, limits, linkLimits, writer, group, laneMaxBytes, heartbeat, hubId } = shared;
   const principals = new Map<Lane, Principal>();
   const filter = filterOf(principals);
   const intake = new Intake(id, shared);
+  const readerTrail = shared.trails?.hold(id);
   const subscriptions = new Subscriptions({ added: (pattern) => cluster?.interest.add(pattern), removed: (pattern) => cluster?.interest.remove(pattern) }, filter);
   const router = new Router({
-    writer, subscriptions, counts, filter, nextId: shared.nextId, inRoom: shared.inRoom,
+    readerTrail, writer, subscriptions, counts, filter, nextId: shared.nextId, inRoom: shared.inRoom,
     recentIds: new RecentIds(RECENT_IDS_GENERATION), forwardedIds: new RecentIds(RECENT_IDS_GENERATION),
+    delay: delayed === undefined ? undefined : (room, origin, publish) => holdPublish({ workspaceId: id, room, origin }, publish, { delayed, now: Date.now }),
   });
   const cluster = bus === undefined ? undefined : new Cluster({ workspaceId: id, bus, router, counts, limits: linkLimits, log, schedule: setImmediate });
   if (cluster !== undefined) router.joinCluster(cluster);
-  const durable = createDurable(id, shared, { router, filter });
+  const durable = createDurable(id, shared, { router, filter, readerTrail });
   if (durable !== undefined) router.keepDurable(durable);
+  if (durable !== undefined) readerTrail?.follow(durable.lane);
+  const replies = new Replies({ workspaceId: id, hubId, bus, counts, limits: linkLimits });
   const { turns, heartbeatMs } = shared;
-  const peers = new Peers({ hubId, router, intake, holders, principals, subscriptions, durable, turns, heartbeatMs, flush: () => writer.flush(), counts, heartbeat, limits, linkLimits, log });
-  const tails = new LiveTails({ subscriptions, durable, router, counts, holders, principals, group, laneMaxBytes, turns, flush: () => writer.flush(), log });
+  const presence = shared.eventLog === undefined ? undefined : new Presence({ workspaceId: id, hubId, log: shared.eventLog.log, turns, logger: log, nextId: shared.nextId, now: Date.now });
+  const consumers = shared.eventLog === undefined ? undefined : new Consumers({ workspaceId: id, log: shared.eventLog.log, counts, trail: shared.trail, logger: log });
+  const peers = new Peers({ hubId, readerTrail, isDraining: shared.isDraining, presence, consumers, delayed, trail: shared.trail, router, intake, replies, holders, refresh: shared.refresh, usage: () => shared.copy.usage(id), principals, subscriptions, durable, turns, heartbeatMs, flush: () => writer.flush(), counts, heartbeat, limits, linkLimits, log });
+  const tails = new LiveTails({ readerTrail, subscriptions, durable, router, counts, holders, principals, group, laneMaxBytes, turns, flush: () => writer.flush(), log });
   const claims = bus === undefined ? undefined : new LinkClaims(hubId);
   const { door, max: linksMax, total, recheck, handshakeTimeoutMs, retry } = shared.links;
   const links = new Links({ hubId, peers, router, holders, door, linksMax, total, recheck, log, handshakeTimeoutMs, retry, ...(claims === undefined ? {} : { claims }) });
   return {
-    id, intake, router, cluster, durable: durable?.lane, turns, claims, peers, tails, links,
-    close: () => void durable?.lane.close(),
+    id, intake, router, cluster, durable: durable?.lane, turns, claims, peers, presence, consumers, tails, links, trail: shared.trail, trailReads: { underWay: 0 },
+    close: () => {
+      presence?.close();
+      void durable?.lane.close();
+      replies.stop();
+      shared.trails?.release(id);
+    },
     get isEmpty() {
       return peers.size + tails.size + links.size === 0;
     },
@@ -106,12 +140,13 @@ export function createWorkspace(id: string, shared: SharedParts): Workspace {
 }
 
 /** What becomes of durable rooms, where there is a log. */
-function createDurable(id: string, { eventLog, counts, copy, defaultLane, log, nextId }: SharedParts, { router, filter }: { readonly router: Router; readonly filter: DeliveryFilter }): DurableRoutes | undefined {
+function createDurable(id: string, { eventLog, counts, copy, defaultLane, log, nextId }: SharedParts, { router, filter, readerTrail }: { readonly router: Router; readonly filter: DeliveryFilter; readonly readerTrail: WorkspaceTrail | undefined }): DurableRoutes | undefined {
   if (eventLog === undefined) return undefined;
   const lane = new DurableLane({
     workspaceId: id, log: eventLog.log, epoch: eventLog.epoch, counts, logger: log, nextId, now: Date.now,
-    stored: (room, origin, event) => router.stored(room, origin, event),
-    deliver: (room, origin, event) => router.fromLog(room, origin, event),
+    stored: (event, place) => router.stored(event, place),
+    deliver: (event, stored) => router.fromLog(event, stored),
+    readerTrail,
   });
   const subscriptions = new Subscriptions({
     added: (pattern) => void lane.interests.add(pattern).catch(() => undefined), // said by the interests
