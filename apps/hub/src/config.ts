@@ -3,8 +3,8 @@ import { bytes, commaList, commonSettings, durationMs, integer, listenAddress, l
 import { DEFAULT_LIMITS } from '@carillon/wire';
 import { z } from 'zod';
 
-import type { AccessMode } from './admission.ts';
-import { parseLinkAddress } from './link-address.ts';
+import type { AccessMode } from './access/admission.ts';
+import { parseLinkAddress } from './cluster/link-address.ts';
 
 const ACCESS_MODES = ['keys', 'loopback', 'open'] as const satisfies readonly AccessMode[];
 

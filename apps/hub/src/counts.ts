@@ -1,7 +1,7 @@
 import { Tally } from '@carillon/runtime';
 import type { DropReason, ErrorCode } from '@carillon/wire';
 
-import { ConsumerCounts } from './consumer-counts.ts';
+import { ConsumerCounts } from './consumers/consumer-counts.ts';
 
 export type EventSource = 'messenger' | 'repeater' | 'hub' | 'http' | 'cluster';
 

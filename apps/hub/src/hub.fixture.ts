@@ -11,10 +11,10 @@ import { eventually } from '@carillon/testing';
 import { WebSocket, type ClientOptions } from 'ws';
 
 import { loadHubConfig } from './config.ts';
-import { openHubLog } from './hub-log.ts';
+import { openHubLog } from './durable/hub-log.ts';
 import { startHub } from './hub.ts';
-import type { PeerKind } from './peers.ts';
-import type { HubStatus } from './status.ts';
+import type { PeerKind } from './sessions/peer.ts';
+import type { HubStatus } from './http/status.ts';
 import { VERSION } from './version.ts';
 
 // Hubs in this process, and the peers, tails and raw sockets of strangers. What a test opened, `closeAll` closes.

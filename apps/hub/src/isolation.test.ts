@@ -6,7 +6,7 @@ import { eventually, startNatsServer, stopAll, trackResources } from '@carillon/
 import { afterAll, afterEach, describe, expect, it } from 'vitest';
 import { WebSocket, WebSocketServer } from 'ws';
 
-import { createTestFeed, type TestFeed, type TestKey } from './access.fixture.ts';
+import { createTestFeed, type TestFeed, type TestKey } from './access/access.fixture.ts';
 import { closeAll, connectPeer, joinRoomsWith, onClose, openTail, startTestHub, type TestHub, type TestPeer } from './hub.fixture.ts';
 
 const noLeaks = trackResources();

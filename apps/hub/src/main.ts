@@ -1,8 +1,8 @@
 import { exitWithConfigProblems, runProcess } from '@carillon/runtime';
 
-import { openClusterBus } from './cluster-bus.ts';
+import { openClusterBus } from './cluster/cluster-bus.ts';
 import { loadHubConfig } from './config.ts';
-import { openHubLog } from './hub-log.ts';
+import { openHubLog } from './durable/hub-log.ts';
 import { startHub } from './hub.ts';
 import { VERSION } from './version.ts';
 

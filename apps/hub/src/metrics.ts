@@ -2,10 +2,10 @@ import type { MetricDefinition, Metrics, MetricSample } from '@carillon/runtime'
 import type { BatchWriter, LaneGroup } from '@carillon/session';
 
 import type { HubCounts } from './counts.ts';
-import type { DelayedEvents } from './delayed-events.ts';
-import type { HubAccess } from './hub-access.ts';
-import type { PageTurns } from './page-turns.ts';
-import type { TrailKeeper } from './trail-keeper.ts';
+import type { DelayedEvents } from './delayed/delayed-events.ts';
+import type { HubAccess } from './access/hub-access.ts';
+import type { PageTurns } from './durable/page-turns.ts';
+import type { TrailKeeper } from './trail/trail-keeper.ts';
 import type { Workspaces } from './workspaces.ts';
 
 /** Everything a hub's /metrics shows besides what every process does. */

@@ -5,7 +5,7 @@ import { coversPattern, matchesPattern } from '@carillon/wire';
 import fc from 'fast-check';
 import { afterAll, afterEach, describe, expect, it } from 'vitest';
 
-import { createTestFeed, type TestFeed, type TestKey } from './access.fixture.ts';
+import { createTestFeed, type TestFeed, type TestKey } from './access/access.fixture.ts';
 import { closeAll, connectPeer, openTail, startTestHub, type TestHub, type TestPeer, type TestTail } from './hub.fixture.ts';
 
 // Workspaces with rooms of equal names at two hubs of a cluster, peers of all kinds with rights that change, and a model

@@ -6,27 +6,27 @@ import type { RoomLane } from '@carillon/schemas';
 import { Subscriptions, type BatchWriter, type DeliveryFilter, type DoorOptions, type Heartbeat, type Lane, type LaneGroup } from '@carillon/session';
 import { RecentIds, type ErrorCode, type WireLimits } from '@carillon/wire';
 
-import type { Admitted } from './admission.ts';
-import { Cluster } from './cluster.ts';
-import { Consumers } from './consumers.ts';
+import type { Admitted } from './access/admission.ts';
+import { Cluster } from './cluster/cluster.ts';
+import { Consumers } from './consumers/consumers.ts';
 import type { HubCounts } from './counts.ts';
-import type { DelayedEvents } from './delayed-events.ts';
-import { holdPublish } from './due-events.ts';
-import { DurableLane } from './durable-lane.ts';
-import type { Caller, Holders } from './holders.ts';
-import { Intake } from './intake.ts';
-import { Lanes } from './lanes.ts';
-import { LinkClaims } from './link-claims.ts';
-import { Links } from './links.ts';
-import { LiveTails } from './live-tails.ts';
-import type { PageTurns } from './page-turns.ts';
-import { Peers } from './peers.ts';
-import { Presence } from './presence.ts';
-import { Replies } from './replies.ts';
-import { Router, type DurableRoutes } from './router.ts';
-import type { TrailKeeper } from './trail-keeper.ts';
-import type { WorkspaceTrail } from './trail-workspace.ts';
-import type { Trail } from './trail.ts';
+import type { DelayedEvents } from './delayed/delayed-events.ts';
+import { holdPublish } from './delayed/due-events.ts';
+import { DurableLane } from './durable/durable-lane.ts';
+import type { Caller, Holders } from './access/holders.ts';
+import { Intake } from './routing/intake.ts';
+import { Lanes } from './durable/lanes.ts';
+import { LinkClaims } from './cluster/link-claims.ts';
+import { Links } from './cluster/links.ts';
+import { LiveTails } from './durable/live-tails.ts';
+import type { PageTurns } from './durable/page-turns.ts';
+import { Peers } from './sessions/peers.ts';
+import { Presence } from './presence/presence.ts';
+import { Replies } from './sessions/replies.ts';
+import { Router, type DurableRoutes } from './routing/router.ts';
+import type { TrailKeeper } from './trail/trail-keeper.ts';
+import type { WorkspaceTrail } from './trail/trail-workspace.ts';
+import type { Trail } from './trail/trail.ts';
 
 /** What all workspaces of a hub share: the means, nothing of what is said. */
 export interface SharedParts {
