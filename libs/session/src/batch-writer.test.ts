@@ -195,6 +195,17 @@ describe('a batch', () => {
     expect(writer.counts).toEqual({ batches: 1, deliveries: 1, writes: 1 });
   });
 
+  it('tells each lane the sequence of its last event that has one', () => {
+    const { writer, endTurn } = createWriter();
+    const [one, both, own, none] = [join(), join(V2), join(), join()];
+    const [a, b, live] = [createRoute([one.lane, both.lane, own.lane]), createRoute([both.lane, own.lane]), createRoute([none.lane, one.lane, both.lane, own.lane])];
+    writer.add({ ...event('a'), seq: 5 }, a);
+    writer.add({ ...event('b', own.lane), seq: 6 }, b);
+    writer.add(event('live'), live);
+    endTurn();
+    expect([one, both, own, none].map(({ lane }) => lane.writtenSeq)).toEqual([5, 6, 5, 0]);
+  });
+
   it('that is empty does nothing', () => {
     const { writer } = createWriter();
     writer.flush();

@@ -132,6 +132,7 @@ export class BatchWriter {
     let joined: Map<Codec, Buffer> | undefined;
     let codec: Codec | undefined;
     let chunk: Buffer | undefined;
+    const written = writtenBy(events);
     for (const lane of route.lanes) {
       if (lane.sourceBatch === batch || !lane.codec.shared) {
         this.#writeOwn(lane, events);
@@ -142,7 +143,7 @@ export class BatchWriter {
         codec = lane.codec;
         chunk = joined?.get(codec) ?? compose(events, codec);
       }
-      this.#write(lane, chunk, events.length);
+      this.#write(lane, chunk, written);
     }
   }
 
@@ -160,13 +161,14 @@ export class BatchWriter {
         }
       }
     }
-    const merged = new Map<string, { readonly events: readonly OutboundEvent[]; readonly chunks: Map<Codec, Buffer> }>();
+    const merged = new Map<string, { readonly events: readonly OutboundEvent[]; readonly written: Written; readonly chunks: Map<Codec, Buffer> }>();
     for (const lane of touched) {
       const key = lane.moreRoutes === undefined ? `${lane.firstRoute}` : `${lane.firstRoute},${lane.moreRoutes.join(',')}`;
       let group = merged.get(key);
       if (group === undefined) {
         const of = [lane.firstRoute, ...(lane.moreRoutes ?? [])].map((index) => pending[index] as OutboundEvent[]);
-        group = { events: of.length === 1 ? (of[0] as OutboundEvent[]) : merge(of), chunks: new Map() };
+        const events = of.length === 1 ? (of[0] as OutboundEvent[]) : merge(of);
+        group = { events, written: writtenBy(events), chunks: new Map() };
         merged.set(key, group);
       }
       lane.moreRoutes = undefined;
@@ -176,22 +178,37 @@ export class BatchWriter {
       }
       const chunk = group.chunks.get(lane.codec) ?? compose(group.events, lane.codec);
       group.chunks.set(lane.codec, chunk);
-      this.#write(lane, chunk, group.events.length);
+      this.#write(lane, chunk, group.written);
     }
   }
 
   #writeOwn(lane: Lane, events: readonly OutboundEvent[]): void {
     const own = events.filter((event) => event.source !== lane);
-    if (own.length > 0) this.#write(lane, compose(own, lane.codec), own.length);
+    if (own.length > 0) this.#write(lane, compose(own, lane.codec), writtenBy(own));
   }
 
-  #write(lane: Lane, chunk: Buffer, events: number): void {
+  #write(lane: Lane, chunk: Buffer, { events, seq }: Written): void {
     if (!lane.closed) {
       this.counts.writes += 1;
       this.counts.deliveries += events;
     }
-    lane.write(chunk, events);
+    lane.write(chunk, events, seq);
   }
+}
+
+/** What a lane is told of a chunk. */
+interface Written {
+  readonly events: number;
+  /** Of the last event that has one; those of live rooms have none. */
+  readonly seq: number;
+}
+
+function writtenBy(events: readonly OutboundEvent[]): Written {
+  for (let at = events.length - 1; at >= 0; at -= 1) {
+    const { seq } = events[at] as OutboundEvent;
+    if (seq !== undefined) return { events: events.length, seq };
+  }
+  return { events: events.length, seq: 0 };
 }
 
 /** Events of several routes in the order they were added, each once. */

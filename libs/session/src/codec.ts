@@ -15,6 +15,8 @@ export interface OutboundEvent {
   order: number;
   /** Where a reader of server-sent events goes on after it, when the log has it. */
   readonly place?: string | undefined;
+  /** Its sequence, when the log has it. */
+  readonly seq?: number | undefined;
 }
 
 /**

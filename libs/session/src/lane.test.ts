@@ -98,6 +98,20 @@ describe('a lane', () => {
     expect([lane.queuedBytes, lane.writtenEvents, group.queuedBytes, group.backloggedLanes, sink.corks]).toEqual([0, 13, 0, 0, 0]);
   });
 
+  it('knows the sequence of what the socket took last, not of what waits', () => {
+    const { lane, sink } = full(new LaneGroup(10_000_000), 1_000_000);
+    expect(lane.writtenSeq).toBe(0);
+    for (const seq of [7, 0, 9]) lane.write(chunk(40 * KIB), 1, seq);
+    expect(lane.writtenSeq).toBe(0);
+    sink.take();
+    // What has none, as a control frame, leaves it where it is.
+    expect([lane.writtenEvents, lane.writtenSeq]).toEqual([2, 7]);
+    while (sink.writableLength > 0) sink.take();
+    expect(lane.writtenSeq).toBe(9);
+    lane.write(chunk(1), 1, 12);
+    expect(lane.writtenSeq).toBe(12);
+  });
+
   it('waits for one drain at a time, also when the kernel takes all at once', () => {
     const { lane, sink } = full(new LaneGroup(100_000_000), 10_000_000);
     for (let count = 0; count < 40; count += 1) lane.write(chunk(SINK_MAX_BYTES, 'a'), 1);

@@ -73,6 +73,7 @@ export class LaneGroup {
 interface Queued {
   readonly chunk: Buffer;
   readonly events: number;
+  readonly seq: number;
 }
 
 export class Lane {
@@ -91,6 +92,7 @@ export class Lane {
   #queuedBytes = 0;
   #writtenBytes = 0;
   #writtenEvents = 0;
+  #writtenSeq = 0;
   #acceptedBytes = 0;
   #lateEvents = 0;
   #closed = false;
@@ -125,8 +127,16 @@ export class Lane {
     return this.#writtenEvents;
   }
 
-  /** Writes a chunk that holds whole encoded events. Overflow cuts the lane with PEER_SLOW; a closed lane counts them as dropped. */
-  write(chunk: Buffer, events: number): void {
+  /** The sequence in the log of the last event handed to the socket whose batch was written with one; 0: none yet. */
+  get writtenSeq(): number {
+    return this.#writtenSeq;
+  }
+
+  /**
+   * Writes a chunk that holds whole encoded events, up to a sequence of the log if they have one. Overflow cuts the lane with
+   * PEER_SLOW; a closed lane counts them as dropped.
+   */
+  write(chunk: Buffer, events: number, seq = 0): void {
     if (this.#closed) {
       this.#lateEvents += events;
       return;
@@ -134,6 +144,7 @@ export class Lane {
     if (this.#queue === undefined && this.#sink.writableLength < SINK_MAX_BYTES) {
       this.#writtenBytes += chunk.length;
       this.#writtenEvents += events;
+      if (seq > 0) this.#writtenSeq = seq;
       this.#sink.write(chunk);
       return;
     }
@@ -145,7 +156,7 @@ export class Lane {
       this.#queue = [];
       this.#sink.once('drain', () => this.#drain());
     }
-    this.#queue.push({ chunk, events });
+    this.#queue.push({ chunk, events, seq });
     this.#queuedBytes += chunk.length;
     this.#group.grow(this, chunk.length);
     if (this.#isBehind || this.#queuedBytes * 2 <= this.#maxBytes) return;
@@ -176,10 +187,11 @@ export class Lane {
     let bytes = 0;
     this.#sink.cork();
     while (taken < queue.length && this.#sink.writableLength < SINK_MAX_BYTES) {
-      const { chunk, events } = queue[taken] as Queued;
+      const { chunk, events, seq } = queue[taken] as Queued;
       this.#sink.write(chunk);
       bytes += chunk.length;
       this.#writtenEvents += events;
+      if (seq > 0) this.#writtenSeq = seq;
       taken += 1;
     }
     this.#sink.uncork();

@@ -162,6 +162,21 @@ describe('subscriptions', () => {
     expect([subscriptions.routeForEvent('A', 'power').lanes, subscriptions.routeForEvent('A', 'other').lanes]).toEqual([[all], [all, power]]);
   });
 
+  it('say who wants an event and may not have it', () => {
+    const [all, power, barred, elsewhere] = [join(), join(), join(), join()];
+    const subscriptions = new Subscriptions(undefined, {
+      decide: (lane) => (lane === all ? 'allow' : lane === power ? 'by-event' : 'deny'),
+      allows: (lane, _room, name) => lane === power && name === 'power',
+    });
+    for (const lane of [all, power, barred]) subscriptions.add('A', lane);
+    subscriptions.add('B', elsewhere);
+    const route = subscriptions.route('A');
+    expect([route.lanes, route.denied, route.byEvent]).toEqual([[all], [barred], true]);
+    expect(subscriptions.routeForEvent('A', 'power').denied).toEqual([barred]);
+    expect(subscriptions.routeForEvent('A', 'other').denied).toEqual([power, barred]);
+    expect(subscriptions.route('B').denied).toEqual([elsewhere]);
+  });
+
   it('stay right when publishers name more events than are remembered', () => {
     const subscriptions = new Subscriptions(undefined, { decide: () => 'by-event', allows: (_lane, _room, event) => event?.endsWith('7') === true });
     const lane = join();

@@ -30,6 +30,8 @@ export interface DeliveryFilter {
 export interface RoomRoute extends Route {
   /** Some lane takes events of this room by their name and is not in this route: `routeForEvent` says which events it is in. */
   readonly byEvent: boolean;
+  /** The lanes that want these events and may not have them. */
+  readonly denied: readonly Lane[];
 }
 
 export class Subscriptions {
@@ -85,12 +87,14 @@ export class Subscriptions {
     const filter = this.#filter;
     let byEvent = false;
     const lanes: Lane[] = [];
+    const denied: Lane[] = [];
     for (const lane of this.#wanting(room)) {
       const decision = filter === undefined ? 'allow' : filter.decide(lane, room);
       if (decision === 'allow') lanes.push(lane);
       else if (decision === 'by-event') byEvent = true;
+      else denied.push(lane);
     }
-    const route = this.#remember(lanes, byEvent);
+    const route = this.#remember(lanes, { byEvent, denied });
     this.#routes.set(room, route);
     return route;
   }
@@ -100,11 +104,14 @@ export class Subscriptions {
     const known = this.#eventRoutes.get(room)?.get(event);
     if (known !== undefined) return known;
     const filter = this.#filter;
-    const lanes = [...this.#wanting(room)].filter((lane) => {
+    const lanes: Lane[] = [];
+    const denied: Lane[] = [];
+    for (const lane of this.#wanting(room)) {
       const decision = filter === undefined ? 'allow' : filter.decide(lane, room);
-      return decision === 'allow' || (decision === 'by-event' && filter?.allows(lane, room, event) === true);
-    });
-    const route = this.#remember(lanes, true);
+      const isAllowed = decision === 'allow' || (decision === 'by-event' && filter?.allows(lane, room, event) === true);
+      (isAllowed ? lanes : denied).push(lane);
+    }
+    const route = this.#remember(lanes, { byEvent: true, denied });
     const ofRoom = this.#eventRoutes.get(room) ?? new Map<string | undefined, RoomRoute>();
     this.#eventRoutes.set(room, ofRoom.set(event, route));
     return route;
@@ -130,11 +137,12 @@ export class Subscriptions {
    * Publishers may name any number of rooms and events: start over rather than grow. A dropped route with pending events
    * is still held by the batch writer and delivers them.
    */
-  #remember(lanes: readonly Lane[], byEvent: boolean): RoomRoute {
-    if (this.#routeCount >= ROUTES_MAX || this.#routeLanes + lanes.length > ROUTE_LANES_MAX) this.invalidate();
+  #remember(lanes: readonly Lane[], { byEvent, denied }: { readonly byEvent: boolean; readonly denied: readonly Lane[] }): RoomRoute {
+    const named = lanes.length + denied.length;
+    if (this.#routeCount >= ROUTES_MAX || this.#routeLanes + named > ROUTE_LANES_MAX) this.invalidate();
     this.#routeCount += 1;
-    this.#routeLanes += lanes.length;
-    return { ...createRoute(lanes), byEvent };
+    this.#routeLanes += named;
+    return { ...createRoute(lanes), byEvent, denied };
   }
 
   #forget(pattern: string): void {
@@ -146,7 +154,7 @@ export class Subscriptions {
     for (const route of [this.#routes.get(pattern), ...(this.#eventRoutes.get(pattern)?.values() ?? [])]) {
       if (route === undefined) continue;
       this.#routeCount -= 1;
-      this.#routeLanes -= route.lanes.length;
+      this.#routeLanes -= route.lanes.length + route.denied.length;
     }
     this.#routes.delete(pattern);
     this.#eventRoutes.delete(pattern);
