@@ -1,7 +1,6 @@
 import { describe, expect, it } from 'vitest';
 
-import { check, type ReadEvent, type ReaderLog, type WrittenEvent } from './chaos-checker.ts';
-import { FAULTS, scheduleOf } from './chaos-schedule.ts';
+import { check, checkMemory, MEMORY_MAX_BYTES, type ReadEvent, type ReaderLog, type WrittenEvent } from './chaos-checker.ts';
 
 const written = (counter: number, seq: number | undefined, room = 'A'): WrittenEvent => ({ room, writer: 'w', counter, seq, isAcked: seq !== undefined });
 const read = (counter: number, seq: number, room = 'A'): ReadEvent => ({ room, writer: 'w', counter, seq });
@@ -37,16 +36,8 @@ describe('the checker of a chaos run', () => {
     expect(rules([written(1, 5)], reader([read(1, 6)]))).toEqual(['places-differ']);
     expect(rules([written(1, undefined)], reader([read(1, 5)]), reader([read(1, 6)]))).toEqual(['places-differ']);
   });
-});
 
-describe('a schedule of faults', () => {
-  it('is the same for the same seed, in order of time, within its duration', () => {
-    const options = { seed: 3, durationMs: 120_000, faults: FAULTS };
-    const schedule = scheduleOf(options);
-    expect(scheduleOf(options)).toEqual(schedule);
-    expect(scheduleOf({ ...options, seed: 4 })).not.toEqual(schedule);
-    expect(schedule.map(({ atMs }) => atMs)).toEqual(schedule.map(({ atMs }) => atMs).sort((left, right) => left - right));
-    expect(schedule.at(-1)?.atMs).toBeLessThan(120_000);
-    expect(new Set(schedule.map(({ fault }) => fault)).size).toBe(FAULTS.length);
+  it('finds a process that had more memory than its budget', () => {
+    expect(checkMemory({ hub: MEMORY_MAX_BYTES, repeater: MEMORY_MAX_BYTES + 1 })).toMatchObject([{ rule: 'memory-over-budget', reader: 'repeater' }]);
   });
 });

@@ -21,10 +21,8 @@ afterEach(async () => {
 describe('durable rooms under faults', () => {
   it.each(seedsOf([11]).flatMap((seed) => [['embedded', seed], ['cluster', seed]] as const))('lose nothing that was acked, and repeat and reorder nothing: %s, seed %i', async (kind, seed) => {
     const { violations, ...report } = await runChaos({ kind, seed, durationMs: DURATION_MS, recoverWithinMs: RECOVER_WITHIN_MS });
-    process.stdout.write(`${JSON.stringify({ case: 'chaos', ...report, violations: violations.length, writerBack: violations.filter(({ rule }) => rule === 'writer-back').length })}\n`);
-    // What was on its way to a cluster's log when that lost its leader may be stored in another order (docs/chaos.md): told, not hidden, and still to be mended.
-    const known = kind === 'cluster' ? violations.filter(({ rule }) => rule === 'writer-back') : [];
-    expect(violations.filter((violation) => !known.includes(violation))).toEqual([]);
+    process.stdout.write(`${JSON.stringify({ case: 'chaos', ...report, violations: violations.length })}\n`);
+    expect(violations).toEqual([]);
     expect(report.faults).toBeGreaterThan(0);
     expect(report.acked).toBeGreaterThan(0);
   });

@@ -1,18 +1,17 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 
 import type { WrittenEvent } from './chaos-checker.ts';
+import { MARK_TIMEOUT_MS, type ChaosWriter } from './chaos-writer.ts';
 
 const EVENTS_PER_SECOND = 30;
 const TIMEOUT_MS = 5_000;
 const RETRY_MS = 100;
-/** A repeater that takes nothing for so long will not. */
-const MARK_TIMEOUT_MS = 60_000;
 
 /**
  * A device that posts to the repeater, one event after the other. An answer of 200 is the repeater's word that the event will
  * reach the log; whatever else comes, or nothing, leaves it open, and the device goes on with its next event.
  */
-export class DeviceWriter {
+export class DeviceWriter implements ChaosWriter {
   readonly name: string;
   readonly room: string;
   readonly isReady = true;
@@ -21,6 +20,7 @@ export class DeviceWriter {
   readonly #url: string;
   #writing: Promise<void> | undefined;
   #isStopped = false;
+  #isClosed = false;
 
   constructor(name: string, url: string, room: string) {
     this.name = name;
@@ -51,7 +51,7 @@ export class DeviceWriter {
   async mark(): Promise<WrittenEvent> {
     await this.#writing;
     const untilMs = performance.now() + MARK_TIMEOUT_MS;
-    while (performance.now() < untilMs) {
+    while (performance.now() < untilMs && !this.#isClosed) {
       const event = await this.#write();
       if (event.isAcked) return event;
       await sleep(RETRY_MS);
@@ -61,6 +61,7 @@ export class DeviceWriter {
 
   async close(): Promise<void> {
     this.stop();
+    this.#isClosed = true;
     await this.#writing;
   }
 
@@ -69,12 +70,22 @@ export class DeviceWriter {
     this.written.push(event);
     const body = JSON.stringify({ 'affected-room': { roomID: this.room }, writer: event.writer, counter: event.counter });
     try {
-      const { ok, status } = await fetch(this.#url, { method: 'POST', body, headers: { connection: 'close' }, signal: AbortSignal.timeout(TIMEOUT_MS) });
-      event.isAcked = ok;
-      if (!ok) this.refused.set(`${status}`, (this.refused.get(`${status}`) ?? 0) + 1);
-    } catch {
-      this.refused.set('no answer', (this.refused.get('no answer') ?? 0) + 1);
+      const answer = await fetch(this.#url, { method: 'POST', body, headers: { connection: 'close' }, signal: AbortSignal.timeout(TIMEOUT_MS) });
+      event.isAcked = answer.ok;
+      if (!answer.ok) this.#count(((await answer.json()) as { readonly code: string }).code);
+    } catch (error) {
+      if (!event.isAcked) this.#count(`no answer: ${reasonOf(error)}`);
     }
     return event;
   }
+
+  #count(code: string): void {
+    this.refused.set(code, (this.refused.get(code) ?? 0) + 1);
+  }
+}
+
+/** `TimeoutError`, `ECONNREFUSED` … */
+function reasonOf(error: unknown): string {
+  const { name, cause } = error as Error & { readonly cause?: { readonly code?: string } };
+  return cause?.code ?? name;
 }

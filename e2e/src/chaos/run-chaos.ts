@@ -1,12 +1,16 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 
-import { connect, type Messenger } from '@carillon/messenger';
 import { eventually } from '@carillon/testing';
 
-import { check, type ReadEvent, type ReadGap, type ReaderLog, type Violation, type WrittenEvent } from './chaos-checker.ts';
-import { scheduleOf } from './chaos-schedule.ts';
-import { ChaosWorld, type WorldKind } from './chaos-world.ts';
+import { check, checkMemory, type Violation } from './chaos-checker.ts';
+import { ChaosConsumer } from './chaos-consumer.ts';
+import { ChaosReader } from './chaos-reader.ts';
+import { faultsOf, scheduleOf, type Fault, type WorldKind } from './chaos-schedule.ts';
+import { ChaosWorld } from './chaos-world.ts';
+import { MessengerWriter, type ChaosWriter } from './chaos-writer.ts';
+import { checkConsumer } from './consumer-checker.ts';
 import { DeviceWriter } from './device-writer.ts';
+import { ProcessWatch } from './process-watch.ts';
 
 /**
  * Writers that number their events, readers that note what they get, and faults. After the last fault everybody writes a
@@ -18,6 +22,8 @@ export interface ChaosOptions {
   readonly durationMs: number;
   /** How long everything may take to flow again before the run is given up. */
   readonly recoverWithinMs: number;
+  /** Those that this kind of world can have; all of them by default. */
+  readonly faults?: readonly Fault[];
 }
 
 export interface ChaosReport {
@@ -26,167 +32,113 @@ export interface ChaosReport {
   readonly faults: number;
   readonly written: number;
   readonly acked: number;
+  /** What writers were told, by code. */
   readonly refused: Readonly<Record<string, number>>;
+  /** How often a hub said LOG_FULL, since its last start. */
+  readonly logFull: number;
   readonly read: number;
   readonly gaps: number;
   /** From the last fault's end until everything flowed again. */
   readonly recoveredMs: number;
-  readonly largestHubMiB: number;
+  /** To members of the consumer, and what of it ended as dead letters. */
+  readonly consumed: number;
+  readonly dead: number;
+  /** Deliveries that members could not settle, by code. */
+  readonly unsettled: Readonly<Record<string, number>>;
+  /** From the last fault's end until nothing was owed to the consumer. */
+  readonly consumedMs: number;
+  /** The most memory that each process has had. */
+  readonly largestMiB: Readonly<Record<string, number>>;
   readonly violations: readonly Violation[];
 }
 
 const ROOMS = ['CHAOS-1', 'CHAOS-2', 'CHAOS-3'];
 const WRITERS = 4;
-const EVENTS_PER_SECOND = 60;
-const TICK_MS = 20;
 /** What a reader asks for, in turn. */
 const INTERESTS = [['CHAOS-*'], ['CHAOS-1', 'CHAOS-3'], ['*']];
 const READERS = 6;
-const BACKOFF = { firstMs: 50, capMs: 1_000 };
-const PADDING = 'x'.repeat(200);
+const MEMBERS = 3;
+/** Of every second writer's events: more than two clocks can differ that were set an hour ahead and an hour back. */
+const TTL_MS = 3 * 3_600_000;
+const MIB = 1_048_576;
 
-export async function runChaos({ kind, seed, durationMs, recoverWithinMs }: ChaosOptions): Promise<ChaosReport> {
-  const world = await ChaosWorld.start(kind);
-  const writers: (Writer | DeviceWriter)[] = [];
-  const readers: Reader[] = [];
+export async function runChaos(options: ChaosOptions): Promise<ChaosReport> {
+  const faults = faultsOf(options.kind, options.faults);
+  const world = await ChaosWorld.start({ ...options, faults });
+  const watch = new ProcessWatch(world.processes);
+  const crowd = crowdOf(world, options.seed);
   try {
-    for (let at = 0; at < READERS; at += 1) readers.push(new Reader(`r${at}`, at === 0 ? world.slowUrl : urlOf(world, at), INTERESTS[at % INTERESTS.length] ?? []));
-    for (let at = 0; at < WRITERS; at += 1) writers.push(new Writer(`w${at}`, urlOf(world, at), ROOMS[at % ROOMS.length] ?? ''));
-    writers.push(new DeviceWriter('d0', world.repeater.url, 'CHAOS-1'), new DeviceWriter('d1', world.repeater.url, 'CHAOS-2'));
-    await eventually(() => [...writers, ...readers].every(({ isReady }) => isReady), { timeoutMs: recoverWithinMs, what: 'everybody to be there' });
-    await flows(writers, readers, recoverWithinMs);
-
-    for (const writer of writers) writer.start();
-    const schedule = scheduleOf({ seed, durationMs, faults: world.faults });
-    const begunMs = performance.now();
-    let faults = 0;
-    for (const scheduled of schedule) {
-      await sleep(Math.max(0, scheduled.atMs - (performance.now() - begunMs)));
-      if (world.strike(scheduled)) faults += 1;
-    }
-    await world.healed();
-    const healedMs = performance.now();
-    for (const writer of writers) writer.stop();
-    await flows(writers, readers, recoverWithinMs);
-    const recoveredMs = Math.round(performance.now() - healedMs);
-    const written = writers.flatMap((writer) => writer.written);
-    await eventually(() => writers.every(({ unanswered }) => unanswered === 0), { timeoutMs: recoverWithinMs, what: 'every publish to be answered' });
-    return {
-      kind, seed, faults, written: written.length, acked: written.filter(({ isAcked }) => isAcked).length, refused: sumOf(writers),
-      read: readers.reduce((sum, { log }) => sum + log.events.length, 0), gaps: readers.reduce((sum, { log }) => sum + log.gaps.length, 0),
-      recoveredMs, largestHubMiB: Math.round(world.largestHubBytes() / 1_048_576), violations: check(written, readers.map(({ log }) => log)),
-    };
+    return await Promise.race([run({ ...options, faults }, { world, watch, crowd }), watch.fell]);
   } finally {
-    for (const writer of writers) writer.stop();
-    await Promise.all([...writers, ...readers].map((one) => one.close()));
+    watch.stop();
+    await Promise.all([...crowd.writers, ...crowd.readers, crowd.consumer].map((one) => one.close()));
     await world.stop();
   }
 }
 
+interface Crowd {
+  readonly writers: readonly ChaosWriter[];
+  readonly readers: readonly ChaosReader[];
+  readonly consumer: ChaosConsumer;
+}
+
+function crowdOf(world: ChaosWorld, seed: number): Crowd {
+  const urlOf = (at: number): string => world.urls[at % world.urls.length] as string;
+  const readers = Array.from({ length: READERS }, (_, at) => new ChaosReader(`r${at}`, at === 0 ? world.slowUrl : urlOf(at), INTERESTS[at % INTERESTS.length] ?? []));
+  const writers = Array.from({ length: WRITERS }, (_, at) => new MessengerWriter(`w${at}`, { url: urlOf(at), room: ROOMS[at % ROOMS.length] ?? '', ttlMs: at % 2 === 0 ? undefined : TTL_MS }));
+  const consumer = new ChaosConsumer({ urls: Array.from({ length: MEMBERS }, (_, at) => urlOf(at)), seed });
+  return { readers, consumer, writers: [...writers, new DeviceWriter('d0', world.repeaterUrl, 'CHAOS-1'), new DeviceWriter('d1', world.repeaterUrl, 'CHAOS-2')] };
+}
+
+async function run({ kind, seed, durationMs, recoverWithinMs, faults }: ChaosOptions & { readonly faults: readonly Fault[] }, { world, watch, crowd }: { readonly world: ChaosWorld; readonly watch: ProcessWatch; readonly crowd: Crowd }): Promise<ChaosReport> {
+  const { writers, readers, consumer } = crowd;
+  await eventually(() => [...writers, ...readers, ...consumer.members].every(({ isReady }) => isReady), { timeoutMs: recoverWithinMs, what: 'everybody to be there' });
+  await flows(crowd, recoverWithinMs);
+
+  for (const writer of writers) writer.start();
+  const struck = await strikeAll(world, { seed, durationMs, faults });
+  const healedMs = performance.now();
+  for (const writer of writers) writer.stop();
+  await flows(crowd, recoverWithinMs);
+  const recoveredMs = Math.round(performance.now() - healedMs);
+  await eventually(() => writers.every(({ unanswered }) => unanswered === 0), { timeoutMs: recoverWithinMs, what: 'every publish to be answered' });
+  await consumer.settled(world.httpUrl, recoverWithinMs);
+  const consumedMs = Math.round(performance.now() - healedMs);
+  const record = await consumer.record(world.httpUrl);
+  const written = writers.flatMap((writer) => writer.written);
+  const logs = readers.map(({ log }) => log);
+  return {
+    kind, seed, faults: struck, written: written.length, acked: written.filter(({ isAcked }) => isAcked).length, refused: sumOf(writers.map(({ refused }) => refused)), logFull: await world.logFullCount(),
+    read: logs.reduce((sum, { events }) => sum + events.length, 0), gaps: logs.reduce((sum, { gaps }) => sum + gaps.length, 0), recoveredMs,
+    consumed: consumer.deliveries, dead: record.dead.length, unsettled: sumOf(consumer.members.map(({ failures }) => failures)), consumedMs,
+    largestMiB: Object.fromEntries(Object.entries(watch.largest).map(([name, bytes]) => [name, Math.round(bytes / MIB)])),
+    violations: [...check(written, logs), ...checkConsumer(written, record), ...checkMemory(watch.largest)],
+  };
+}
+
+/** Does what is scheduled, each in its time; resolves when all is healed, with how many faults there were. */
+async function strikeAll(world: ChaosWorld, options: { readonly seed: number; readonly durationMs: number; readonly faults: readonly Fault[] }): Promise<number> {
+  const begunMs = performance.now();
+  let struck = 0;
+  for (const scheduled of scheduleOf(options)) {
+    await sleep(Math.max(0, scheduled.atMs - (performance.now() - begunMs)));
+    if (world.strike(scheduled)) struck += 1;
+  }
+  await world.healed();
+  return struck;
+}
+
 /** Everybody writes one more; resolves when whoever wants it has it. */
-async function flows(writers: readonly (Writer | DeviceWriter)[], readers: readonly Reader[], timeoutMs: number): Promise<void> {
+async function flows({ writers, readers }: Crowd, timeoutMs: number): Promise<void> {
   const marks = await Promise.all(writers.map((writer) => writer.mark()));
   await eventually(() => {
-    const missing = readers.flatMap((reader) => marks.filter((mark) => reader.wants(mark.room) && !reader.has(mark)).map((mark) => `${reader.name} lacks ${mark.writer}-${mark.counter}`));
+    const missing = readers.flatMap((reader) => reader.lacks(marks));
     if (missing.length > 0) throw new Error(missing.slice(0, 4).join(', '));
   }, { timeoutMs, intervalMs: 50, what: 'everybody to hear everybody' });
 }
 
-function urlOf({ urls }: ChaosWorld, at: number): string {
-  return urls[at % urls.length] as string;
-}
-
-function sumOf(writers: readonly (Writer | DeviceWriter)[]): Record<string, number> {
+function sumOf(counts: readonly ReadonlyMap<string, number>[]): Record<string, number> {
   const sum: Record<string, number> = {};
-  for (const { refused } of writers) for (const [code, count] of refused) sum[code] = (sum[code] ?? 0) + count;
+  for (const each of counts) for (const [code, count] of each) sum[code] = (sum[code] ?? 0) + count;
   return sum;
-}
-
-class Writer {
-  readonly name: string;
-  readonly room: string;
-  readonly messenger: Messenger;
-  readonly written: WrittenEvent[] = [];
-  readonly refused = new Map<string, number>();
-  unanswered = 0;
-  #timer: NodeJS.Timeout | undefined;
-
-  constructor(name: string, url: string, room: string) {
-    this.name = name;
-    this.room = room;
-    this.messenger = connect(url, { backoff: BACKOFF });
-  }
-
-  write(): WrittenEvent {
-    const event: WrittenEvent = { room: this.room, writer: this.name, counter: this.written.length + 1, seq: undefined, isAcked: false };
-    this.written.push(event);
-    this.unanswered += 1;
-    this.messenger.send(this.room, JSON.stringify({ writer: event.writer, counter: event.counter, padding: PADDING }), { id: `${event.writer}-${event.counter}` }).then(
-      (published) => {
-        event.isAcked = true;
-        event.seq = 'seq' in published ? published.seq : undefined;
-      },
-      (error: unknown) => {
-        const code = (error as { readonly code?: string }).code ?? 'UNKNOWN';
-        this.refused.set(code, (this.refused.get(code) ?? 0) + 1);
-      },
-    ).finally(() => (this.unanswered -= 1));
-    return event;
-  }
-
-  get isReady(): boolean {
-    return this.messenger.state.status === 'open';
-  }
-
-  mark(): Promise<WrittenEvent> {
-    return Promise.resolve(this.write());
-  }
-
-  close(): Promise<void> {
-    return this.messenger.close();
-  }
-
-  start(): void {
-    this.#timer = setInterval(() => {
-      for (let due = (EVENTS_PER_SECOND * TICK_MS) / 1_000; due > 0; due -= 1) if (due >= 1 || Math.random() < due) this.write();
-    }, TICK_MS);
-  }
-
-  stop(): void {
-    clearInterval(this.#timer);
-  }
-}
-
-class Reader {
-  readonly name: string;
-  readonly messenger: Messenger;
-  readonly log: ReaderLog;
-  readonly wants: (room: string) => boolean;
-  readonly #got = new Set<string>();
-
-  constructor(name: string, url: string, rooms: readonly string[]) {
-    this.name = name;
-    this.wants = (room) => rooms.includes(room) || rooms.some((pattern) => pattern.endsWith('*'));
-    const events: ReadEvent[] = [];
-    const gaps: ReadGap[] = [];
-    this.log = { name, wants: this.wants, events, gaps };
-    this.messenger = connect(url, { backoff: BACKOFF });
-    this.messenger.subscribe<{ writer: string; counter: number }>(rooms, (event) => {
-      const { writer, counter } = event.json();
-      events.push({ room: event.room, writer, counter, seq: event.seq ?? 0 });
-      this.#got.add(`${writer}-${counter}`);
-    }, { since: { seq: 0 }, onGap: ({ from, to }) => void gaps.push({ from, to }) });
-  }
-
-  get isReady(): boolean {
-    return this.messenger.state.status === 'open';
-  }
-
-  close(): Promise<void> {
-    return this.messenger.close();
-  }
-
-  has({ writer, counter }: WrittenEvent): boolean {
-    return this.#got.has(`${writer}-${counter}`);
-  }
 }

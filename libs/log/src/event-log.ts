@@ -67,7 +67,7 @@ export class LogError extends Error {
 export interface Appended {
   readonly seq: number;
   readonly class: StoredClass;
-  /** It was there already: the sequence is that of the first time. */
+  /** It was there already, and not because the log had sent it twice itself: the sequence is that of the first time. */
   readonly duplicate: boolean;
 }
 
@@ -218,7 +218,10 @@ export interface EventLog {
   /** The class that `append` reaches. */
   readonly storedClass: StoredClass;
   readonly counts: LogCounts;
-  /** Stores an event after all that this handle appended before. Appends may be pipelined: storing is grouped. */
+  /**
+   * Stores an event after all that this handle appended before. Appends may be pipelined: storing is grouped. When one cannot be stored in time, all
+   * that were appended after it and have no place yet are refused with it, in order: append them again in that order, before anything new.
+   */
   append(event: LogEvent): Promise<Appended>;
   bounds(): Promise<LogBounds>;
   read(query: ReadQuery): Promise<LogPage>;

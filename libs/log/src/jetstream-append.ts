@@ -1,41 +1,31 @@
 import type { Msg } from '@nats-io/transport-node';
 
-import { LogError, type Appended, type LogEvent, type StoredClass } from './event-log.ts';
+import { AppendOrder, Standing, TURN_MS, type Ordered } from './append-order.ts';
+import { LogError, type Appended, type LogEvent } from './event-log.ts';
+import { classOf, outcomeOf, type PublishOutcome } from './jetstream-ack.ts';
 import { idHeader } from './jetstream-header.ts';
-import { isNobody, type Awaiting } from './jetstream-link.ts';
+import type { Awaiting } from './jetstream-link.ts';
 import { storedAt } from './jetstream-lookup.ts';
 import { encodeRecord } from './jetstream-record.ts';
 import { asLogError, type OpenStream } from './jetstream-stream.ts';
 import { LogSubjects, requireName } from './jetstream-subjects.ts';
 
 /*
- * Publishes are pipelined: each is written at once, acks come to the link's inbox in their own time. What was not acked when the
- * link is lost ends as LOG_UNAVAILABLE; the caller tries again with the same id and the server tells it apart.
+ * Publishes are pipelined: each is written at once, acks come to the link's inbox in their own time. What was lost or refused for now is
+ * sent again with its id, in the order of append-order.ts, until `timeoutMs` after it was appended it ends as LOG_UNAVAILABLE; the caller
+ * tries again with the same id and the server tells it apart.
  *
  * The server remembers ids for its duplicate window, also of events that are deleted: such an id goes again with the sequence of
  * the deleted event behind it, which is the same for everybody who tries.
  */
 const OVERHEAD_BYTES = 512;
-// Of publish acks: the stream or the account is full; the message is larger than the stream takes; the same id is just being stored.
-const FULL_CODES: ReadonlySet<number> = new Set([10_023, 10_047, 10_077]);
-const FULL_TEXT = /maximum|insufficient|no space|exceeded/i;
-const TOO_LARGE_CODE = 10_054;
-const IN_PROCESS_CODES: ReadonlySet<number> = new Set([10_158, 10_201]);
-const IN_PROCESS_PAUSE_MS = 50;
-const IN_PROCESS_TRIES = 40;
-// An ack that says nothing but where: parsed as JSON it costs three times as much.
-const PLAIN_ACK = /^\{"stream":"[^"\\]*", ?"seq":(\d+)\}$/;
-const encoder = new TextEncoder();
-
-interface Ack {
-  readonly seq?: number;
-  readonly duplicate?: boolean;
-  readonly error?: { readonly err_code?: number; readonly description: string };
-}
+// So often the server may say that the same id is just being stored, before that event alone is given up: it must not hold the others for good.
+const BUSY_MAX = 30;
 
 export interface AppenderOptions {
   readonly eventMaxBytes: number;
   readonly inFlightMaxBytes: number;
+  readonly timeoutMs: number;
   /** Called when nobody answers for the stream's subjects. */
   readonly nobodyThere: () => void;
 }
@@ -43,6 +33,13 @@ export interface AppenderOptions {
 export class JetStreamAppender {
   readonly #options: AppenderOptions;
   readonly #subjects = new LogSubjects();
+  readonly #order: AppendOrder<Publish>;
+  /** Of what is appended and not settled: the workspace by the id. */
+  readonly #ids = new Map<string, string>();
+  #stream: OpenStream | undefined;
+  #epoch = '';
+  #timer: NodeJS.Timeout | undefined;
+  #failure = 'it did not answer in time';
   #inFlightBytes = 0;
   #inFlight = 0;
   #backlogged = 0;
@@ -50,13 +47,30 @@ export class JetStreamAppender {
 
   constructor(options: AppenderOptions) {
     this.#options = options;
+    this.#order = new AppendOrder({ timeoutMs: options.timeoutMs, send: (publish) => this.#send(publish), refuse: (publish) => publish.settle(this.#lateError(publish)) });
   }
 
-  append(stream: OpenStream, event: LogEvent): Promise<Appended> {
+  /** What waits is sent on this stream, and what comes. */
+  attach(stream: OpenStream): void {
+    // Sequences of another epoch say nothing about this one.
+    if (stream.epoch !== this.#epoch) for (const publish of this.#order.pending()) publish.headBefore = 0;
+    this.#epoch = stream.epoch;
+    this.#stream = stream;
+    this.#order.attach();
+  }
+
+  /** Nothing is sent; what was appended waits for another stream. */
+  detach(): void {
+    this.#stream = undefined;
+    this.#order.detach();
+  }
+
+  append(event: LogEvent): Promise<Appended> {
     const { eventMaxBytes, inFlightMaxBytes } = this.#options;
+    const payloadMaxBytes = this.#stream?.link.payloadMaxBytes ?? Infinity;
     const byteCount = event.body.length + OVERHEAD_BYTES;
-    if (event.body.length > eventMaxBytes || byteCount + event.fields.length * 3 > stream.link.payloadMaxBytes) {
-      return Promise.reject(new LogError('EVENT_TOO_LARGE', `The event has ${event.body.length} bytes; the log takes ${Math.min(eventMaxBytes, stream.link.payloadMaxBytes)}.`));
+    if (event.body.length > eventMaxBytes || byteCount + event.fields.length * 3 > payloadMaxBytes) {
+      return Promise.reject(new LogError('EVENT_TOO_LARGE', `The event has ${event.body.length} bytes; the log takes ${Math.min(eventMaxBytes, payloadMaxBytes)}.`));
     }
     if (this.#inFlightBytes > 0 && this.#inFlightBytes + byteCount > inFlightMaxBytes) {
       this.#backlogged += 1;
@@ -65,16 +79,19 @@ export class JetStreamAppender {
     return new Promise((resolve, reject) => {
       requireName('event id', event.id);
       const subject = this.#subjects.of(event.workspaceId, event.room);
+      const isRepeat = this.#ids.get(event.id) === event.workspaceId;
+      if (!isRepeat) this.#ids.set(event.id, event.workspaceId);
       this.#inFlightBytes += byteCount;
       this.#inFlight += 1;
       const settle = (outcome: Appended | LogError) => {
+        if (!isRepeat) this.#ids.delete(event.id);
         this.#inFlightBytes -= byteCount;
         this.#inFlight -= 1;
         if (this.#inFlight === 0) this.#idle?.();
         if (outcome instanceof LogError) reject(outcome);
         else resolve(outcome);
       };
-      new Publish(stream, { event, subject, settle, nobodyThere: this.#options.nobodyThere }).send();
+      this.#add({ event, subject, messageId: `${event.workspaceId}/${event.id}`, isRepeat, settle });
     });
   }
 
@@ -90,72 +107,124 @@ export class JetStreamAppender {
   async drained(): Promise<void> {
     if (this.#inFlight > 0) await new Promise<void>((resolve) => (this.#idle = resolve));
   }
+
+  #add(options: PublishOptions): void {
+    this.#timer ??= setInterval(() => this.#turn(), TURN_MS);
+    this.#order.add(new Publish(options, (publish, outcome) => this.#answered(publish, outcome)));
+  }
+
+  #turn(): void {
+    this.#order.turn();
+    if (!this.#order.isEmpty) return;
+    clearInterval(this.#timer);
+    this.#timer = undefined;
+  }
+
+  #send(publish: Publish): void {
+    const stream = this.#stream;
+    if (stream === undefined) return;
+    if (publish.standing.sends === 1) publish.headBefore = stream.seen.head;
+    try {
+      stream.link.send(publish.subject, encodeRecord(publish.event), publish, idHeader(publish.messageId));
+    } catch (error) {
+      this.#settle(publish, asLogError(error));
+    }
+  }
+
+  #answered(publish: Publish, outcome: PublishOutcome): void {
+    if (!this.#order.answered(publish)) {
+      if (outcome.kind === 'failed' && outcome.isNobody === true) this.#order.hold();
+      return;
+    }
+    const stream = this.#stream;
+    // The stream was left while the answer was under way: which one gave it is not certain any more.
+    if (stream === undefined) return this.#order.failed(publish);
+    switch (outcome.kind) {
+      case 'stored':
+        stream.seen.head = Math.max(stream.seen.head, outcome.seq);
+        this.#order.leave(publish, { isStored: true });
+        return publish.settle({ seq: outcome.seq, class: classOf(stream), duplicate: false });
+      case 'known':
+        this.#order.leave(publish, { isStored: false });
+        return this.#compare(stream, publish, outcome.seq);
+      case 'refused': {
+        // What waits behind it would be refused as well, or be stored out of its order if it is smaller.
+        const behind = outcome.error.code === 'LOG_FULL' ? this.#order.takeUnsent() : [];
+        this.#settle(publish, outcome.error);
+        for (const next of behind) next.settle(outcome.error);
+        return;
+      }
+      case 'failed':
+        if (outcome.isNobody === true) this.#options.nobodyThere();
+        this.#failure = outcome.reason;
+        if (outcome.isBusy === true && (publish.busy += 1) > BUSY_MAX) return this.#settle(publish, this.#lateError(publish));
+        return this.#order.failed(publish);
+      default:
+        return outcome satisfies never;
+    }
+  }
+
+  #settle(publish: Publish, error: LogError): void {
+    this.#order.leave(publish, { isStored: false });
+    publish.settle(error);
+  }
+
+  /** The id is there: the event itself, another one, or one that is deleted by now. */
+  #compare(stream: OpenStream, publish: Publish, seq: number): void {
+    const { event, settle, isRepeat, headBefore, standing } = publish;
+    // It came after the first of several times that it was sent from here: that was it.
+    const isOurs = standing.sends > 1 && !isRepeat && seq > headBefore;
+    stream.seen.head = Math.max(stream.seen.head, seq);
+    compare(stream, event, seq).then(
+      (verdict) => {
+        if (verdict === 'other') settle(new LogError('EVENT_ID_REUSED', `The id ${event.id} is of another event, in another room or with another body.`));
+        else if (verdict === 'same' || isOurs) settle({ seq, class: classOf(stream), duplicate: !isOurs });
+        else this.#add({ event, subject: publish.subject, messageId: `${event.workspaceId}/${event.id}~${seq}`, isRepeat, settle });
+      },
+      (error: unknown) => settle(asLogError(error)),
+    );
+  }
+
+  #lateError({ standing }: Publish): LogError {
+    return new LogError('LOG_UNAVAILABLE', standing.sends === 0 ? `The event was not sent: the log could not store one before it in time, ${this.#failure}.` : `The event may or may not be stored: ${this.#failure}.`);
+  }
 }
 
 interface PublishOptions {
   readonly event: LogEvent;
   readonly subject: string;
+  readonly messageId: string;
+  /** The same id was under way already when this one was appended. */
+  readonly isRepeat: boolean;
   readonly settle: (outcome: Appended | LogError) => void;
-  readonly nobodyThere: () => void;
 }
 
-/** One event on its way, until it is settled. */
-class Publish implements Awaiting {
+/** One event on its way, until it is settled; each time that it is sent it awaits an answer. */
+class Publish implements Awaiting, Ordered, PublishOptions {
+  readonly standing = new Standing();
+  readonly event: LogEvent;
+  readonly subject: string;
+  readonly messageId: string;
+  readonly isRepeat: boolean;
+  readonly settle: (outcome: Appended | LogError) => void;
+  /** The end of the stream, as it was known when this was sent first. */
+  headBefore = 0;
+  /** Times that the server was just storing the same id. */
+  busy = 0;
   dueTurn = 0;
-  readonly #stream: OpenStream;
-  readonly #options: PublishOptions;
-  #messageId: string;
-  #triesLeft = IN_PROCESS_TRIES;
+  readonly #answered: (publish: Publish, outcome: PublishOutcome) => void;
 
-  constructor(stream: OpenStream, options: PublishOptions) {
-    this.#stream = stream;
-    this.#options = options;
-    this.#messageId = `${options.event.workspaceId}/${options.event.id}`;
-  }
-
-  send(): void {
-    const { subject, event, settle } = this.#options;
-    try {
-      this.#stream.link.send(subject, encodeRecord(event), this, idHeader(this.#messageId));
-    } catch (error) {
-      settle(asLogError(error));
-    }
+  constructor({ event, subject, messageId, isRepeat, settle }: PublishOptions, answered: (publish: Publish, outcome: PublishOutcome) => void) {
+    this.event = event;
+    this.subject = subject;
+    this.messageId = messageId;
+    this.isRepeat = isRepeat;
+    this.settle = settle;
+    this.#answered = answered;
   }
 
   answered(message: Msg | undefined, failure?: string): void {
-    const { settle, nobodyThere } = this.#options;
-    const ack = readAck(message);
-    if (ack === 'nobody') {
-      nobodyThere();
-      return settle(new LogError('LOG_UNAVAILABLE', 'Nobody answers for the stream of the event log: it is gone, has no leader, or the server has no JetStream.'));
-    }
-    if (ack === undefined) return settle(new LogError('LOG_UNAVAILABLE', `The event may or may not be stored: ${failure ?? 'the answer cannot be read'}.`));
-    if (ack.error !== undefined) return this.#refused(ack.error);
-    const seq = ack.seq ?? 0;
-    this.#stream.seen.head = Math.max(this.#stream.seen.head, seq);
-    if (ack.duplicate === true) this.#compare(seq);
-    else settle({ seq, class: classOf(this.#stream), duplicate: false });
-  }
-
-  #refused(error: NonNullable<Ack['error']>): void {
-    if (!IN_PROCESS_CODES.has(error.err_code ?? 0) || this.#triesLeft === 0) return this.#options.settle(refusalOf(error));
-    this.#triesLeft -= 1;
-    setTimeout(() => this.send(), IN_PROCESS_PAUSE_MS);
-  }
-
-  #compare(seq: number): void {
-    const { event, settle } = this.#options;
-    compare(this.#stream, event, seq).then(
-      (verdict) => {
-        if (verdict === 'gone') {
-          this.#messageId = `${event.workspaceId}/${event.id}~${seq}`;
-          this.send();
-        } else {
-          settle(verdict === 'same' ? { seq, class: classOf(this.#stream), duplicate: true } : new LogError('EVENT_ID_REUSED', `The id ${event.id} is of another event, in another room or with another body.`));
-        }
-      },
-      (error: unknown) => settle(asLogError(error)),
-    );
+    this.#answered(this, outcomeOf(message, failure));
   }
 }
 
@@ -163,32 +232,4 @@ async function compare(stream: OpenStream, event: LogEvent, seq: number): Promis
   const stored = await storedAt(stream, seq);
   if (stored === undefined) return 'gone';
   return stored.workspaceId === event.workspaceId && stored.id === event.id && stored.room === event.room && Buffer.compare(stored.body, event.body) === 0 ? 'same' : 'other';
-}
-
-/** The sequence of the first event with this id that the server remembers; nothing is stored by asking. */
-export async function rememberedSeq(stream: OpenStream, messageId: string, subject: string): Promise<number | undefined> {
-  // A last sequence that no stream has: if the id does not make it a duplicate, this makes it a refusal.
-  const ack = readAck(await stream.link.request(subject, encoder.encode('?'), idHeader(messageId, `Nats-Expected-Last-Sequence: ${Number.MAX_SAFE_INTEGER}\r\n`)));
-  return ack !== undefined && ack !== 'nobody' && ack.duplicate === true ? ack.seq : undefined;
-}
-
-/** How safe an event of this stream is once it is acked. JetStream writes at once and fsyncs by its `sync_interval` (2 min by default). */
-export const classOf = ({ replicas }: Pick<OpenStream, 'replicas'>): StoredClass => (replicas >= 3 ? 'replicated' : 'stored');
-
-function readAck(message: Msg | undefined): Ack | 'nobody' | undefined {
-  if (message === undefined) return undefined;
-  if (isNobody(message)) return 'nobody';
-  try {
-    const text = message.string();
-    const plain = PLAIN_ACK.exec(text);
-    return plain === null ? (JSON.parse(text) as Ack) : { seq: Number(plain[1]) };
-  } catch {
-    return undefined;
-  }
-}
-
-function refusalOf({ err_code: code = 0, description }: NonNullable<Ack['error']>): LogError {
-  if (code === TOO_LARGE_CODE) return new LogError('EVENT_TOO_LARGE', `The stream does not take it: ${description}.`);
-  if (FULL_CODES.has(code) && FULL_TEXT.test(description)) return new LogError('LOG_FULL', `The stream is full: ${description}.`);
-  return new LogError('LOG_UNAVAILABLE', `The stream did not store it: ${description} (${code}).`);
 }

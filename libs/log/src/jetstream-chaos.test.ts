@@ -11,6 +11,8 @@ const ROOMS = 5;
 const KILLS = 1;
 const RETRY_MS = 50;
 const RECOVERY_MS = 90_000;
+// What a pattern may have missed while the servers learnt of it has been read by then.
+const CONFIRMED_MS = 1_000;
 const logs: EventLog[] = [];
 const closeLogs = () => Promise.all(logs.splice(0).map((log) => log.close()));
 
@@ -140,6 +142,32 @@ describe('a JetStream log on three servers', { timeout: 300_000 }, () => {
     const catchingUp = [await insistOnReading(log, 'lag'), await insistOnReading(log, 'lag'), await insistOnReading(log, 'lag')];
 
     for (const read of [behind, ...catchingUp]) expect(read.sort()).toEqual([...bodies].sort());
+  });
+
+  it('gives a tail what it was not told of a room, also when the room is wanted again by another pattern', async () => {
+    const [server] = cluster.servers;
+    if (server === undefined) throw new Error('no servers');
+    const log = open(cluster.urls);
+    await opened(log);
+    const { tail, events } = collect(log);
+    await tail.add('again-*');
+    const addedMs = performance.now();
+    await insist(log, anEvent({ room: 'again-1', body: bytes('0') }));
+    await eventually(() => events.length === 1 && performance.now() - addedMs > CONFIRMED_MS);
+    const change = (config: object) => askServer(server, '$JS.API.STREAM.UPDATE.CARILLON', { body: JSON.stringify(config) });
+    const { config } = await askServer<{ readonly config: { readonly republish?: unknown } }>(server, '$JS.API.STREAM.INFO.CARILLON');
+    const { republish, ...silent } = config;
+    await change(silent);
+    for (const body of ['1', '2', '3']) await insist(log, anEvent({ room: 'again-1', body: bytes(body) }));
+    await tail.add('*');
+    for (const body of ['4', '5']) await insist(log, anEvent({ room: 'again-1', body: bytes(body) }));
+    // Read for the sake of the pattern that was added: nothing is said meanwhile.
+    await eventually(() => texts(events).includes('5'));
+    await change({ ...silent, republish });
+    await insist(log, anEvent({ room: 'again-1', body: bytes('6') }));
+    await eventually(() => texts(events).includes('6'));
+
+    expect(texts(events.filter(({ room }) => room === 'again-1'))).toEqual(numbered(7));
   });
 
   it('gives each event to one member of a consumer while servers are killed, and none is left over', async () => {

@@ -1,7 +1,7 @@
 import { isUlid } from '@carillon/wire';
 
 import { LogError, type LastQuery, type LogPage, type StoredEvent } from './event-log.ts';
-import { rememberedSeq } from './jetstream-append.ts';
+import { rememberedSeq } from './jetstream-ack.ts';
 import { countAfter, JetStreamCursor } from './jetstream-cursor.ts';
 import { messageOf, storedAt } from './jetstream-lookup.ts';
 import { isExpired, type JetStreamReader } from './jetstream-reader.ts';

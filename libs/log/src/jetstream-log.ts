@@ -5,7 +5,8 @@ import {
   type Appended, type ConsumerSpec, type DeadDelivery, type EventLog, type LastQuery, type LogBounds, type LogConsumer, type LogCounts, type LogEvent, type LogPage, type LogState, type LogTail, type ReadQuery, type RetentionPolicy, type StoredClass,
   type StoredEvent, type TailOptions,
 } from './event-log.ts';
-import { classOf, JetStreamAppender } from './jetstream-append.ts';
+import { classOf } from './jetstream-ack.ts';
+import { JetStreamAppender } from './jetstream-append.ts';
 import { deleteConsumer, ensureConsumer, listConsumers } from './jetstream-consumers.ts';
 import { dial, type JetStreamCredentials } from './jetstream-dial.ts';
 import { findEvent, readLast, sequenceAt } from './jetstream-history.ts';
@@ -60,9 +61,9 @@ export interface JetStreamLogOptions {
   readonly streamMaxBytes?: number;
   /** The largest body; 1,000,000 by default, and less than the servers' `max_payload` in any case. */
   readonly eventMaxBytes?: number;
-  /** Bytes of appends that are not acked yet before LOG_BACKLOGGED; 32 MiB by default. */
+  /** Bytes of appends that are not acked yet, also of those that wait behind one, before LOG_BACKLOGGED; 32 MiB by default. */
   readonly inFlightMaxBytes?: number;
-  /** How long the servers may take to answer before LOG_UNAVAILABLE; 5 s by default. */
+  /** How long the servers may take to answer, and an append to be stored, sent again included, before LOG_UNAVAILABLE; 5 s by default. */
   readonly timeoutMs?: number;
   /** How often a tail compares how many events it was given with how many were stored; 15 s by default. */
   readonly auditMs?: number;
@@ -105,7 +106,7 @@ class JetStreamLog implements EventLog {
   constructor(options: JetStreamLogOptions) {
     this.#options = options;
     this.#timeoutMs = options.timeoutMs ?? TIMEOUT_MS;
-    this.#appender = new JetStreamAppender({ eventMaxBytes: options.eventMaxBytes ?? EVENT_MAX_BYTES, inFlightMaxBytes: options.inFlightMaxBytes ?? IN_FLIGHT_MAX_BYTES, nobodyThere: () => this.#checkNow?.() });
+    this.#appender = new JetStreamAppender({ eventMaxBytes: options.eventMaxBytes ?? EVENT_MAX_BYTES, inFlightMaxBytes: options.inFlightMaxBytes ?? IN_FLIGHT_MAX_BYTES, timeoutMs: this.#timeoutMs, nobodyThere: () => this.#checkNow?.() });
     this.#running = this.#run();
   }
 
@@ -130,10 +131,10 @@ class JetStreamLog implements EventLog {
     const stream = this.#stream;
     if (this.#closed !== undefined) return Promise.reject(closedError());
     if (stream === undefined) return Promise.reject(new LogError('LOG_UNAVAILABLE', `The event log is not there: ${this.#problem}`));
-    const appending = this.#appender.append(stream, event);
+    const appending = this.#appender.append(event);
     if (event.expiresAtMs === undefined) return appending;
     return appending.then((appended) => {
-      if (!appended.duplicate) this.#retention.noteExpiry(stream, event, appended.seq);
+      if (!appended.duplicate) this.#retention.noteExpiry(this.#stream ?? stream, event, appended.seq);
       return appended;
     });
   }
@@ -292,6 +293,7 @@ class JetStreamLog implements EventLog {
     this.#say('info', 'The event log is open', { stream: name, server: link.server, version: link.version, epoch, replicas: stream.replicas });
     if (!stream.hasMultiLast) this.#say('warn', 'The NATS server is older than 2.11: reading from the middle of a room does not tell the sequence before its first event', { version: link.version });
     for (const tail of this.#tails) tail.attach(stream);
+    this.#appender.attach(stream);
     this.#states.enter('open');
   }
 
@@ -339,6 +341,7 @@ class JetStreamLog implements EventLog {
     this.#seenHead = this.#stream?.seen.head ?? this.#seenHead;
     this.#stream = undefined;
     this.#leader = '';
+    this.#appender.detach();
     for (const tail of this.#tails) tail.detach();
     if (this.#closed === undefined) this.#say(isNews ? 'warn' : 'debug', 'The event log is away', { servers: this.#options.servers, reason });
     if (this.state === 'open') this.#states.enter('away');

@@ -124,6 +124,35 @@ describe('startFaultProxy', () => {
     await eventually(() => atTarget[0]?.destroyed === true);
   });
 
+  it('abandons clients without the target\'s noticing, takes new ones, and ends the old ones when it heals', async () => {
+    const proxy = await startFaultProxy({ targetPort });
+    const peer = await dial(proxy.port);
+    await eventually(() => atTarget.length === 1);
+
+    proxy.abandon();
+    await peer.closed;
+    const again = await dial(proxy.port);
+    again.socket.write('hello');
+    await eventually(() => again.received().toString() === 'hello');
+    expect([atTarget[0]?.destroyed, atTarget[0]?.readableEnded, proxy.connectionCount]).toEqual([false, false, 2]);
+
+    await proxy.heal();
+    await eventually(() => atTarget[0]?.destroyed === true && proxy.connectionCount === 1);
+    expect(again.socket.destroyed).toBe(false);
+    again.socket.destroy();
+  });
+
+  it('stops with clients abandoned', async () => {
+    const proxy = await startFaultProxy({ targetPort });
+    await dial(proxy.port);
+    await eventually(() => atTarget.length === 1);
+    proxy.abandon();
+
+    await proxy.stop();
+
+    await eventually(() => atTarget[0]?.destroyed === true);
+  });
+
   it('limits what flows toward the client', async () => {
     const proxy = await startFaultProxy({ targetPort });
     proxy.limitBytesPerSecond(100_000);

@@ -20,12 +20,14 @@ export interface FaultProxyOptions {
 
 export interface FaultProxy {
   readonly port: number;
-  /** Connections open now. */
+  /** Connections open now, abandoned ones included. */
   readonly connectionCount: number;
   /** Destroys every connection and refuses new ones until `heal()`. */
   cut(): void;
   /** Stops forwarding either way, ends of connections included, and closes nothing; new connections are accepted and as silent. */
   stall(): void;
+  /** Lets every client die unnoticed: its connection breaks, the target's half stays open and silent until `heal()`. New ones go through. */
+  abandon(): void;
   /** Back to forwarding and accepting at full speed; what was held up while stalled goes on in order. */
   heal(): Promise<void>;
   /** Limits what each connection gets from the target towards the client; `Infinity` lifts it. */
@@ -38,13 +40,16 @@ export interface FaultProxy {
 export async function startFaultProxy({ targetPort, port: wanted }: FaultProxyOptions): Promise<FaultProxy> {
   const port = wanted ?? (await freePort());
   const sockets = new Set<Socket>();
-  const gate = new Gate();
+  const shared = new Gate();
+  const abandoned = new Set<Gate>();
+  const open = new Set<Connection>();
   let towardClientLimit = Number.POSITIVE_INFINITY;
-  let connectionCount = 0;
 
   const server = createServer({ allowHalfOpen: true }, (client) => {
     const target = connect({ port: targetPort, host: '127.0.0.1', allowHalfOpen: true });
-    connectionCount += 1;
+    const connection: Connection = { client, own: new Gate() };
+    open.add(connection);
+    const gate: Passable = { passed: () => Promise.all([shared.passed(), connection.own.passed()]).then(() => undefined) };
     const pair = [client, target];
     for (const socket of pair) {
       sockets.add(socket);
@@ -54,7 +59,8 @@ export async function startFaultProxy({ targetPort, port: wanted }: FaultProxyOp
     const toTarget = pump(client, target, { gate, limit: () => Number.POSITIVE_INFINITY });
     const toClient = pump(target, client, { gate, limit: () => towardClientLimit });
     void Promise.all([toTarget, toClient]).then(() => {
-      connectionCount -= 1;
+      open.delete(connection);
+      abandoned.delete(connection.own);
       for (const socket of pair) sockets.delete(socket.destroy());
     });
   });
@@ -64,7 +70,11 @@ export async function startFaultProxy({ targetPort, port: wanted }: FaultProxyOp
   function cut(): void {
     if (server.listening) server.close();
     for (const socket of sockets) socket.destroy();
-    gate.open();
+    openGates();
+  }
+  function openGates(): void {
+    for (const gate of [shared, ...abandoned]) gate.open();
+    abandoned.clear();
   }
   async function stop(): Promise<void> {
     disown();
@@ -75,13 +85,20 @@ export async function startFaultProxy({ targetPort, port: wanted }: FaultProxyOp
   return {
     port,
     get connectionCount() {
-      return connectionCount;
+      return open.size;
     },
     cut,
-    stall: () => gate.close(),
+    stall: () => shared.close(),
+    abandon: () => {
+      for (const { client, own } of open) {
+        own.close();
+        abandoned.add(own);
+        client.destroy();
+      }
+    },
     heal: async () => {
       towardClientLimit = Number.POSITIVE_INFINITY;
-      gate.open();
+      openGates();
       if (!server.listening) await listen(server, port);
     },
     limitBytesPerSecond: (bytesPerSecond) => {
@@ -91,7 +108,17 @@ export async function startFaultProxy({ targetPort, port: wanted }: FaultProxyOp
   };
 }
 
-class Gate {
+interface Connection {
+  readonly client: Socket;
+  /** Closed once the client was abandoned. */
+  readonly own: Gate;
+}
+
+interface Passable {
+  passed(): Promise<void>;
+}
+
+class Gate implements Passable {
   #opened = Promise.resolve();
   #open: (() => void) | undefined;
 
@@ -113,7 +140,7 @@ class Gate {
 }
 
 /** Forwards until `source` ends (passed on as an end) or either breaks (both are destroyed, once the gate is open). */
-async function pump(source: Socket, sink: Socket, rules: { readonly gate: Gate; readonly limit: () => number }): Promise<void> {
+async function pump(source: Socket, sink: Socket, rules: { readonly gate: Passable; readonly limit: () => number }): Promise<void> {
   try {
     for await (const chunk of source.iterator({ destroyOnReturn: false }) as AsyncIterable<Buffer>) {
       await forward(chunk, sink, rules);
@@ -128,7 +155,7 @@ async function pump(source: Socket, sink: Socket, rules: { readonly gate: Gate; 
   }
 }
 
-async function forward(chunk: Buffer, sink: Socket, { gate, limit }: { readonly gate: Gate; readonly limit: () => number }): Promise<void> {
+async function forward(chunk: Buffer, sink: Socket, { gate, limit }: { readonly gate: Passable; readonly limit: () => number }): Promise<void> {
   for (let offset = 0; offset < chunk.length; ) {
     await gate.passed();
     const bytesPerSecond = limit();

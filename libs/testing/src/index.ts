@@ -2,7 +2,7 @@ export { embeddedPostgresPid, stopEmbeddedPostgres } from './embedded-postgres.t
 export { eventually, type EventuallyOptions } from './eventually.ts';
 export { startFaultProxy, type FaultProxy, type FaultProxyOptions } from './fault-proxy.ts';
 export { freePort } from './free-port.ts';
-export { startNatsCluster, type NatsCluster } from './nats-cluster.ts';
+export { startNatsCluster, type NatsCluster, type NatsClusterOptions, type NatsPartition } from './nats-cluster.ts';
 export { startNatsServer, type NatsServer, type NatsServerOptions } from './nats-server.ts';
 export { obtainChromium } from './obtain-chromium.ts';
 export { obtainNatsServer } from './obtain-nats-server.ts';
