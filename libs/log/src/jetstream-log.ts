@@ -63,8 +63,10 @@ export interface JetStreamLogOptions {
   readonly eventMaxBytes?: number;
   /** Bytes of appends that are not acked yet, also of those that wait behind one, before LOG_BACKLOGGED; 32 MiB by default. */
   readonly inFlightMaxBytes?: number;
-  /** How long the servers may take to answer, and an append to be stored, sent again included, before LOG_UNAVAILABLE; 5 s by default. */
+  /** How long the servers may take to answer before LOG_UNAVAILABLE; 5 s by default. */
   readonly timeoutMs?: number;
+  /** How long an append may take to be stored, sent again included, before LOG_UNAVAILABLE; by default as long as an answer. */
+  readonly appendTimeoutMs?: number;
   /** How often a tail compares how many events it was given with how many were stored; 15 s by default. */
   readonly auditMs?: number;
   /** Makes a stream anew that was deleted while this log was open, with a new epoch. Off by default: its events are lost, and somebody should know. */
@@ -106,7 +108,7 @@ class JetStreamLog implements EventLog {
   constructor(options: JetStreamLogOptions) {
     this.#options = options;
     this.#timeoutMs = options.timeoutMs ?? TIMEOUT_MS;
-    this.#appender = new JetStreamAppender({ eventMaxBytes: options.eventMaxBytes ?? EVENT_MAX_BYTES, inFlightMaxBytes: options.inFlightMaxBytes ?? IN_FLIGHT_MAX_BYTES, timeoutMs: this.#timeoutMs, nobodyThere: () => this.#checkNow?.() });
+    this.#appender = new JetStreamAppender({ eventMaxBytes: options.eventMaxBytes ?? EVENT_MAX_BYTES, inFlightMaxBytes: options.inFlightMaxBytes ?? IN_FLIGHT_MAX_BYTES, timeoutMs: options.appendTimeoutMs ?? this.#timeoutMs, nobodyThere: () => this.#checkNow?.() });
     this.#running = this.#run();
   }
 

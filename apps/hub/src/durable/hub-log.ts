@@ -8,6 +8,8 @@ import type { HubConfig } from '../config.ts';
 
 /** How often the tails of a cluster are compared with the log: what a reader is sent again after a reconnect is at most of so long. */
 const AUDIT_MS = 5_000;
+/** Longer than a cluster takes to elect a leader (4 to 9 s), so that what was under way is stored then, and not refused just before. */
+const APPEND_TIMEOUT_MS = 12_000;
 /** What stands before the body of an event that is kept aside: its tag line and a reason, as JSON. */
 const HELD_HEAD_MAX_BYTES = 16_384;
 
@@ -17,7 +19,7 @@ export async function openHubLog({ cluster, common, limits, log: settings }: Hub
   if (cluster.natsUrl.length === 0) return openLmdbLog({ dir: join(common.dataDir, 'log'), log, eventMaxBytes: limits.frameMaxBytes + HELD_HEAD_MAX_BYTES });
   const { natsCredsFile } = cluster;
   return openJetStreamLog({
-    ...natsLogin(cluster.natsUrl), name, auditMs: AUDIT_MS, eventMaxBytes: limits.frameMaxBytes + HELD_HEAD_MAX_BYTES,
+    ...natsLogin(cluster.natsUrl), name, auditMs: AUDIT_MS, appendTimeoutMs: APPEND_TIMEOUT_MS, eventMaxBytes: limits.frameMaxBytes + HELD_HEAD_MAX_BYTES,
     ...(settings.replicas === undefined ? {} : { replicas: settings.replicas === '3' ? 3 : 1 }),
     ...(natsCredsFile === undefined ? {} : { credentials: { credsFile: natsCredsFile } }),
     log: ({ level, text, fields }) => log[level](fields, text),
