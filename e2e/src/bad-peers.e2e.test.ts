@@ -28,7 +28,7 @@ const BYSTANDER_EVERY_MS = 10;
 /** A hub that runs from its TypeScript source takes about 115 MiB; lanes may hold 32 MiB, and 5,000 peers took 50 MiB here. */
 const RSS_MAX_BYTES = 320 * 1_048_576;
 const HUB_ENV = {
-  CARILLON_HUB_HANDSHAKE_TIMEOUT_MS: '1500',
+  CARILLON_HUB_HANDSHAKE_TIMEOUT_MS: '8000',
   CARILLON_HUB_WRITE_TIMEOUT_MS: '3000',
   CARILLON_HUB_FRAME_MAX_BYTES: '262144',
   CARILLON_HUB_LANE_MAX_BYTES: '1MiB',

@@ -111,6 +111,8 @@ function assembleHub({ config, version, bus, feedBus, pages }: HubOptions, { log
   const { admission, relay, holders, copy } = access;
   const nextId = createEventIds({ now: Date.now, random40: () => randomBytes(5).readUIntBE(0, 5) });
 
+  // Not as soon as the process is to end: a repeater in it hands over what it has before.
+  const drain = { hasBegun: false };
   const doorOptions = { limits, laneMaxBytes, group, ticks: heartbeat.ticks };
   const linkDoorOptions = { ...doorOptions, limits: linkLimits };
   const turns = new PageTurns();
@@ -122,7 +124,7 @@ function assembleHub({ config, version, bus, feedBus, pages }: HubOptions, { log
   const workspaces: Workspaces = new Workspaces({
     now: () => performance.now(),
     make: (id) => createWorkspace(id, {
-      hubId, copy, holders, isDraining, refresh: (current, key) => admission.refresh(current, key), counts, writer, group, heartbeat, bus, eventLog, delayed, turns, defaultLane: config.log.defaultLane, heartbeatMs: config.timing.pingIntervalMs, log, limits, linkLimits, laneMaxBytes, nextId, inRoom: config.roomSystem !== undefined, trail: trails ?? NO_TRAIL, trails,
+      hubId, copy, holders, isDraining: () => drain.hasBegun, refresh: (current, key) => admission.refresh(current, key), counts, writer, group, heartbeat, bus, eventLog, delayed, turns, defaultLane: config.log.defaultLane, heartbeatMs: config.timing.pingIntervalMs, log, limits, linkLimits, laneMaxBytes, nextId, inRoom: config.roomSystem !== undefined, trail: trails ?? NO_TRAIL, trails,
       links: {
         door: linkDoorOptions, max: linksMax, total: () => workspaces.total(({ links }) => links.size), handshakeTimeoutMs,
         retry: { firstMs: linkRetryFirstMs, capMs: linkRetryCapMs }, recheck: (caller) => admission.recheck(caller),
@@ -144,7 +146,7 @@ function assembleHub({ config, version, bus, feedBus, pages }: HubOptions, { log
     },
     upgrade: { hubId, door, workspaces, admission, counts, isDraining, isFull },
   });
-  return { hubId, name, counts, group, writer, heartbeat, access, delayed, trails, turns, workspaces, server, requests, clusterState, limits: { peers: limits, links: linkLimits } };
+  return { drain, hubId, name, counts, group, writer, heartbeat, access, delayed, trails, turns, workspaces, server, requests, clusterState, limits: { peers: limits, links: linkLimits } };
 }
 
 /** What goes on only as long as its rights are there looks at them again. */
@@ -179,8 +181,9 @@ function watchBus(bus: Bus, { limits, context }: { readonly limits: WireLimits; 
 }
 
 /** Peers are told when to come back; what has been taken is stored, acked and leaves before anything closes. */
-async function drainHub({ server, requests, writer, workspaces, access, trails }: Parts, { timing, eventLog }: { readonly timing: HubConfig['timing']; readonly eventLog: EventLog | undefined }): Promise<void> {
+async function drainHub({ drain, server, requests, writer, workspaces, access, trails }: Parts, { timing, eventLog }: { readonly timing: HubConfig['timing']; readonly eventLog: EventLog | undefined }): Promise<void> {
   const comeBackMs = (): number => timing.comeBackMinMs + Math.random() * (timing.comeBackMaxMs - timing.comeBackMinMs);
+  drain.hasBegun = true;
   server.close();
   writer.flush();
   const told = tellDrain(workspaces, comeBackMs);
