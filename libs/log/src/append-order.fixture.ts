@@ -49,6 +49,7 @@ export class AppendSimulation {
   readonly #order: AppendOrder<Sent>;
   readonly #publishers: Publisher[];
   readonly #known = new Set<string>();
+  readonly #ends: (() => void)[] = [];
   #path: Sent[] = [];
   #pipeline: Sent[] = [];
   #answers: { readonly item: Sent; readonly answer: Answer }[] = [];
@@ -64,7 +65,7 @@ export class AppendSimulation {
 
   constructor(options: SimulationOptions) {
     this.#options = options;
-    this.#order = new AppendOrder<Sent>({ timeoutMs: options.timeoutMs, send: (item) => this.#path.push(item), refuse: (item) => this.#settle(item, 'refused') });
+    this.#order = new AppendOrder<Sent>({ timeoutMs: options.timeoutMs, afterTurn: (end) => this.#ends.push(end), send: (item) => this.#path.push(item), refuse: (item) => this.#settle(item, 'refused') });
     this.#publishers = Array.from({ length: options.publishers }, (_, index) => new Publisher(index, options.events));
     this.#order.attach();
   }
@@ -80,6 +81,8 @@ export class AppendSimulation {
 
   #step(): void {
     const { random } = this.#options;
+    // A turn of the process is some steps.
+    if (random() < 0.5) for (const end of this.#ends.splice(0)) end();
     const dice = random();
     if (dice < 0.3) this.#publish();
     else if (dice < 0.5) this.#read(1 + Math.floor(random() * 8));

@@ -17,7 +17,8 @@ function order(timeoutMs = TIMEOUT_MS) {
   const sent: string[] = [];
   const refused: string[] = [];
   const items = new Map<string, Item>();
-  const appends = new AppendOrder<Item>({ timeoutMs, send: ({ name }) => sent.push(name), refuse: ({ name }) => refused.push(name) });
+  const ends: (() => void)[] = [];
+  const appends = new AppendOrder<Item>({ timeoutMs, afterTurn: (end) => ends.push(end), send: ({ name }) => sent.push(name), refuse: ({ name }) => refused.push(name) });
   const of = (name: string): Item => items.get(name) as Item;
   const answered = (name: string, then: () => void): void => {
     if (appends.answered(of(name))) then();
@@ -39,6 +40,10 @@ function order(timeoutMs = TIMEOUT_MS) {
     refuse: (name: string) => answered(name, () => appends.leave(of(name), { isStored: false })),
     fail: (...names: readonly string[]) => {
       for (const name of names) answered(name, () => appends.failed(of(name)));
+    },
+    /** The turn of the process is over. */
+    endTurn: () => {
+      for (const end of ends.splice(0)) end();
     },
     passMs: (ms: number) => {
       for (let turn = 0; turn < ms / TURN_MS; turn += 1) appends.turn();
@@ -121,6 +126,23 @@ describe('the order of appends', () => {
     store('c');
 
     expect(sent()).toEqual(['d', 'e']);
+  });
+
+  it('sends what comes in a later turn when all that was sent before is answered, and then all of it', () => {
+    const { appends, add, store, sent, endTurn } = flowing();
+    add('a', 'b');
+    expect(sent()).toEqual(['a', 'b']);
+    endTurn();
+    add('c');
+    store('a');
+    add('d');
+    expect(sent()).toEqual([]);
+    store('b');
+    expect([sent(), appends.state]).toEqual([['c', 'd'], 'flowing']);
+    endTurn();
+    store('c', 'd');
+    add('e');
+    expect(sent()).toEqual(['e']);
   });
 
   it('takes silence for none while nothing is unanswered', () => {

@@ -4,11 +4,15 @@
  *
  *           | an append    | its place is known                | it failed | a turn of the timer
  *   --------+--------------+-----------------------------------+-----------+--------------------------------------------------
- *   flowing | sent         | it overtook the first: slow       | held      | nothing was answered for SLOW: slow
+ *   flowing | burst: sent  | it overtook the first: slow       | held      | nothing was answered for SLOW: slow
  *   slow    | waits        | nothing unanswered: flowing       | held      | the first is unanswered for PROBE: probe, held
  *   held    | first: probe | of a probe: proven                | held      | the first is due: probe
  *   proven  | waits        | nothing unanswered: flowing       | held      | GRACE is over: flowing
  *   away    | waits        | -                                 | away      | -
+ *
+ * A burst is what is appended in one turn of the process, from nothing unanswered on; what comes later waits until all of it is answered, and is
+ * the next. So two events that are not of one moment are never under way together: a leader that steps down loses what reaches it, and is
+ * followed by another within milliseconds; of one moment, it loses what comes last.
  *
  * A probe is the first that has no place, sent alone; as the first it may be sent at any time, as often as one likes, because the store
  * tells what it has already. Flowing begins with all that has no place, in order. Whenever the first has waited for its timeout, it
@@ -49,6 +53,8 @@ export interface Ordered {
 export interface AppendOrderOptions<Item> {
   readonly timeoutMs: number;
   readonly send: (item: Item) => void;
+  /** Calls back when this turn of the process is over. */
+  readonly afterTurn: (done: () => void) => void;
   /** The item has left because its time, or that of one before it, is over. */
   readonly refuse: (item: Item) => void;
 }
@@ -67,6 +73,8 @@ export class AppendOrder<Item extends Ordered> {
   /** Since then nothing was answered. */
   #silentTurn = 0;
   #unanswered = 0;
+  /** Still in the turn in which it began. */
+  #isBurstOpen = false;
 
   constructor(options: AppendOrderOptions<Item>) {
     this.#options = options;
@@ -88,8 +96,8 @@ export class AppendOrder<Item extends Ordered> {
     }
     item.standing.addedTurn = this.#turn;
     this.#items.push(item);
-    if (this.#state === 'flowing') this.#send(item);
-    else this.#probe();
+    if (this.#state !== 'flowing') this.#probe();
+    else if (this.#unanswered === 0 || this.#isBurstOpen) this.#send(item);
   }
 
   /** Something that was sent was answered, or never will be; false: its item has left, and nothing depends on it. */
@@ -108,6 +116,7 @@ export class AppendOrder<Item extends Ordered> {
     if (this.#state === 'flowing') {
       // What overtook the first may have seen it lost.
       if (isStored && !isFirst) this.#state = 'slow';
+      if (this.#unanswered === 0) this.#flow();
       return;
     }
     if (this.#state === 'held' && item.standing.isProbe) {
@@ -193,9 +202,16 @@ export class AppendOrder<Item extends Ordered> {
     }
   }
 
+  #openBurst(): void {
+    this.#silentTurn = this.#turn;
+    if (this.#isBurstOpen) return;
+    this.#isBurstOpen = true;
+    this.#options.afterTurn(() => (this.#isBurstOpen = false));
+  }
+
   #send(item: Item): void {
     const { standing } = item;
-    if (this.#unanswered === 0) this.#silentTurn = this.#turn;
+    if (this.#unanswered === 0) this.#openBurst();
     standing.sends += 1;
     standing.hasFailed = false;
     standing.sentTurn = this.#turn;

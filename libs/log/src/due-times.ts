@@ -2,12 +2,15 @@
 export interface LogClock {
   /** Milliseconds since 1970. */
   now(): number;
+  /** Milliseconds since some moment, whatever the clock on the wall is set to: what deadlines of this process are measured by. */
+  elapsed(): number;
   /** Calls back once after so long; gives what ends it. Does not keep the process alive. */
   after(delayMs: number, callback: () => void): () => void;
 }
 
 export const systemClock: LogClock = {
   now: Date.now,
+  elapsed: () => performance.now(),
   after: (delayMs, callback) => {
     const timer = setTimeout(callback, delayMs).unref();
     return () => clearTimeout(timer);
@@ -36,7 +39,7 @@ export class DueTimes {
 
   add(delayMs: number, run: () => void): void {
     if (this.#isClosed) return;
-    const atMs = this.#clock.now() + delayMs;
+    const atMs = this.#clock.elapsed() + delayMs;
     let index = this.#heap.push({ atMs, run }) - 1;
     while (index > 0) {
       const parent = (index - 1) >> 1;
@@ -58,13 +61,13 @@ export class DueTimes {
     if (atMs === undefined || atMs >= this.#armedAtMs) return;
     this.#cancel?.();
     this.#armedAtMs = atMs;
-    this.#cancel = this.#clock.after(Math.min(Math.max(atMs - this.#clock.now(), 0), TIMER_MAX_MS), () => this.#fire());
+    this.#cancel = this.#clock.after(Math.min(Math.max(atMs - this.#clock.elapsed(), 0), TIMER_MAX_MS), () => this.#fire());
   }
 
   #fire(): void {
     this.#armedAtMs = Infinity;
     this.#cancel = undefined;
-    const nowMs = this.#clock.now();
+    const nowMs = this.#clock.elapsed();
     for (let first = this.#heap[0]; first !== undefined && first.atMs <= nowMs; first = this.#heap[0]) {
       this.#removeFirst();
       first.run();

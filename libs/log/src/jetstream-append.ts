@@ -47,7 +47,7 @@ export class JetStreamAppender {
 
   constructor(options: AppenderOptions) {
     this.#options = options;
-    this.#order = new AppendOrder({ timeoutMs: options.timeoutMs, send: (publish) => this.#send(publish), refuse: (publish) => publish.settle(this.#lateError(publish)) });
+    this.#order = new AppendOrder({ timeoutMs: options.timeoutMs, afterTurn: setImmediate, send: (publish) => this.#send(publish), refuse: (publish) => publish.settle(this.#lateError(publish)) });
   }
 
   /** What waits is sent on this stream, and what comes. */

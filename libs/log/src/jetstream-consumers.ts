@@ -12,10 +12,15 @@ const NANOS_PER_MS = 1_000_000;
 const CONSUMER_UNKNOWN = 10_014;
 const EXISTS_CODES: ReadonlySet<number> = new Set([10_013, 10_105, 10_148]);
 const TRIES = 3;
-// A member lets go of a delivery at its time, JetStream a little later: never two who may settle.
-const ACK_SLACK_MS = 250;
+/**
+ * A member lets go of a delivery at its time, and says so; JetStream gives it to others by itself so much later: never two who may settle.
+ * A new leader may know of the time of a delivery to the second only, and members by the last heartbeat before it (1 s).
+ */
+export const ACK_SLACK_MS = 2_500;
+/** Of it, what a member does not count on. */
+export const ACK_SLACK_KEPT_MS = 1_250;
 
-interface DurableInfo {
+export interface DurableInfo {
   readonly name: string;
   readonly config: { readonly metadata?: Readonly<Record<string, string>> };
   readonly ack_floor: { readonly stream_seq: number };
@@ -23,11 +28,21 @@ interface DurableInfo {
   readonly num_pending: number;
 }
 
+interface ConsumerListing {
+  readonly consumers: readonly DurableInfo[] | null;
+  readonly total: number;
+  /** There, but their leaders did not answer. */
+  readonly missing?: readonly string[] | null;
+}
+
 export const durableName = ({ workspaceId, name }: Pick<ConsumerSpec, 'workspaceId' | 'name'>): string => `${workspaceId}__${name}`;
 
 export const isConsumerUnknown = (error: unknown): boolean => error instanceof ApiFault && error.code === CONSUMER_UNKNOWN;
 
-/** Makes it where it is not there. Rejects with CONSUMER_EXISTS when it is, with other settings than these. */
+/**
+ * Makes it where it is not there. What a server that is parted from the others does not know is not made anew: making takes a quorum of
+ * those who know all consumers, and theirs is one of the same name. Rejects with CONSUMER_EXISTS when it is, with other settings than these.
+ */
 export async function ensureConsumer(stream: OpenStream, spec: ConsumerSpec): Promise<void> {
   requireName('workspace id', spec.workspaceId);
   requireName('consumer name', spec.name);
@@ -56,7 +71,9 @@ export async function infoOf(stream: OpenStream, spec: Pick<ConsumerSpec, 'works
 export async function listConsumers(stream: OpenStream, workspaceId: string): Promise<readonly ConsumerSpec[]> {
   const specs: ConsumerSpec[] = [];
   for (let offset = 0; ; ) {
-    const { consumers, total } = await stream.link.api<{ readonly consumers: readonly DurableInfo[] | null; readonly total: number }>(`CONSUMER.LIST.${stream.name}`, { offset });
+    const { consumers, total, missing } = await stream.link.api<ConsumerListing>(`CONSUMER.LIST.${stream.name}`, { offset });
+    // What is not listed would be taken for deleted.
+    if ((missing?.length ?? 0) > 0) throw new LogError('LOG_UNAVAILABLE', `Not all consumers are listed: ${missing?.length ?? 0} of them did not answer.`);
     for (const info of consumers ?? []) {
       const spec = specOf(info);
       if (spec?.workspaceId === workspaceId) specs.push(spec);
@@ -101,11 +118,15 @@ function specOf({ config }: DurableInfo): ConsumerSpec | undefined {
   return text === undefined ? undefined : (JSON.parse(text) as ConsumerSpec);
 }
 
-/** Where it began counts only when it is made. */
 function requireSame(info: DurableInfo, wanted: ConsumerSpec): void {
+  if (!isOfSpec(info, wanted)) throw new LogError('CONSUMER_EXISTS', `A consumer ${wanted.name} is there with other settings.`);
+}
+
+/** Where it began counts only when it is made. */
+export function isOfSpec(info: DurableInfo, wanted: ConsumerSpec): boolean {
   const known = specOf(info);
-  const isSame =
+  return (
     known?.workspaceId === wanted.workspaceId && known.name === wanted.name && known.ackTimeoutMs === wanted.ackTimeoutMs && known.maxDeliveries === wanted.maxDeliveries && known.maxInFlight === wanted.maxInFlight &&
-    JSON.stringify([...known.rooms].sort()) === JSON.stringify([...wanted.rooms].sort());
-  if (!isSame) throw new LogError('CONSUMER_EXISTS', `A consumer ${wanted.name} is there with other settings.`);
+    JSON.stringify([...known.rooms].sort()) === JSON.stringify([...wanted.rooms].sort())
+  );
 }

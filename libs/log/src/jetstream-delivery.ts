@@ -1,19 +1,23 @@
 import { LogError, type ConsumerSpec, type DeadDelivery, type Delivery, type StoredEvent } from './event-log.ts';
-import { infoOf } from './jetstream-consumers.ts';
+import { unknownConsumer, type ConsumerAbsence } from './jetstream-absence.ts';
 import { asLogError, type OpenStream } from './jetstream-stream.ts';
 
 /*
  *            ack, nack ──────────────────────────────▶ settled
  *   held ──▶ discard, last nack, last timeout ──▶ burying: dead(…), again until it is kept ──▶ settled
- *            timeout ──▶ lost (JetStream gives it to somebody)      close ──▶ given back
+ *            timeout ──▶ given back, at once      close ──▶ given back      ack confirmed after the time ──▶ unknown
  *
- * Settling is confirmed by the server. JetStream takes an ack also for an attempt that has timed out, so the time is watched here.
+ * Settling is confirmed by the server: of an ack, once a quorum has it. JetStream takes an ack also for an attempt that has timed out, so
+ * the time is watched here: of what was confirmed in time nobody else was given another attempt.
  */
 const NANOS_PER_MS = 1_000_000;
 const BURY_AGAIN_MS = 1_000;
+// Less than the servers wait for longer than members do.
+const LATE_MAX_MS = 250;
 const encoder = new TextEncoder();
 const ACK = encoder.encode('+ACK');
 const TERM = encoder.encode('+TERM');
+const NAK = encoder.encode('-NAK');
 const IN_PROGRESS = encoder.encode('+WPI');
 
 export interface DeliveryOptions {
@@ -24,6 +28,9 @@ export interface DeliveryOptions {
   /** The stream as it is now, on whatever connection; undefined: away. */
   readonly stream: () => OpenStream | undefined;
   readonly spec: ConsumerSpec;
+  readonly absence: ConsumerAbsence;
+  /** When its time is over here, by `performance.now()`: before the server gives it to others. */
+  readonly dueMs: number;
   readonly dead: (dead: DeadDelivery) => Promise<void>;
   readonly warn: (text: string, fields: Readonly<Record<string, unknown>>) => void;
   readonly settled: (delivery: JetStreamDelivery) => void;
@@ -45,7 +52,7 @@ export class JetStreamDelivery implements Delivery {
     this.#options = options;
     this.event = options.event;
     this.attempt = options.attempt;
-    this.#timeout = setTimeout(() => this.#expire(), options.spec.ackTimeoutMs);
+    this.#timeout = setTimeout(() => this.#expire(), Math.max(0, options.dueMs - performance.now()));
   }
 
   async ack(): Promise<void> {
@@ -94,7 +101,7 @@ export class JetStreamDelivery implements Delivery {
     clearTimeout(this.#timeout);
     clearTimeout(this.#burying);
     this.#options.settled(this);
-    if (isOwed) await this.#settle(encoder.encode('-NAK')).catch(() => undefined);
+    if (isOwed) await this.#settle(NAK).catch(() => undefined);
   }
 
   #requireHeld(): void {
@@ -109,31 +116,37 @@ export class JetStreamDelivery implements Delivery {
       await this.#settle(how);
     } catch (error) {
       this.#isHeld = !this.#isOver;
+      if (this.#isOver) this.#options.settled(this);
       throw error;
     }
     clearTimeout(this.#timeout);
     this.#options.settled(this);
+    // A process that stood still reads the answer before its timer, or after it.
+    if (this.#isOver || performance.now() >= this.#options.dueMs) throw new LogError('DELIVERY_UNKNOWN', 'It was settled when its time was over: others may have been given it before.');
   }
 
   #expire(): void {
     this.#isOver = true;
-    // Being settled just now: the server decides.
+    // Being settled just now: the server decides, and nobody is told that it is settled.
     if (!this.#isHeld) return;
     this.#isHeld = false;
-    const { spec, settled } = this.#options;
-    if (this.attempt < spec.maxDeliveries) settled(this);
-    else void this.bury(`not settled in ${spec.maxDeliveries} attempts`).catch(() => undefined);
+    const { spec, settled, stream, reply } = this.#options;
+    if (this.attempt < spec.maxDeliveries) {
+      settled(this);
+      // Not after a time that this process has slept through: it would take it from who has it now.
+      if (performance.now() < this.#options.dueMs + LATE_MAX_MS) stream()?.link.publish(reply, NAK);
+    } else void this.bury(`not settled in ${spec.maxDeliveries} attempts`).catch(() => undefined);
   }
 
   async #settle(how: Uint8Array): Promise<void> {
-    const { reply, spec } = this.#options;
+    const { reply, spec, absence } = this.#options;
     const stream = this.#options.stream();
     if (stream === undefined) throw new LogError('LOG_UNAVAILABLE', 'The event log is away.');
     try {
       await stream.link.request(reply, how);
     } catch (error) {
-      const info = await infoOf(stream, spec).catch(() => 'unavailable' as const);
-      if (info === undefined) throw new LogError('CONSUMER_UNKNOWN', `There is no consumer ${spec.name}.`, { cause: error });
+      const info = await absence.look(stream).catch(() => 'unavailable' as const);
+      if (info === undefined) throw unknownConsumer(spec, error);
       throw asLogError(error);
     }
   }

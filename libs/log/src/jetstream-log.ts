@@ -186,7 +186,7 @@ class JetStreamLog implements EventLog {
   }
 
   deleteConsumer(workspaceId: string, name: string): Promise<void> {
-    return this.#with((stream) => deleteConsumer(stream, { workspaceId, name }));
+    return this.#with((stream) => this.#deleteConsumer(stream, { workspaceId, name }));
   }
 
   setRetention(workspaceId: string, policies: readonly RetentionPolicy[]): void {
@@ -200,10 +200,16 @@ class JetStreamLog implements EventLog {
   deleteWorkspace(workspaceId: string): Promise<void> {
     return this.#with(async (stream) => {
       for (const { name } of await listConsumers(stream, workspaceId)) {
-        await deleteConsumer(stream, { workspaceId, name }).catch((error: unknown) => (error instanceof LogError && error.code === 'CONSUMER_UNKNOWN' ? undefined : Promise.reject(asLogError(error))));
+        await this.#deleteConsumer(stream, { workspaceId, name }).catch((error: unknown) => (error instanceof LogError && error.code === 'CONSUMER_UNKNOWN' ? undefined : Promise.reject(asLogError(error))));
       }
       await this.#retention.deleteWorkspace(stream, workspaceId);
     });
+  }
+
+  async #deleteConsumer(stream: OpenStream, consumer: Pick<ConsumerSpec, 'workspaceId' | 'name'>): Promise<void> {
+    const members = [...this.#members].filter(({ spec }) => spec.workspaceId === consumer.workspaceId && spec.name === consumer.name);
+    await deleteConsumer(stream, consumer);
+    for (const member of members) member.deleted();
   }
 
   close(): Promise<void> {

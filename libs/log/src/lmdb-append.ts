@@ -1,5 +1,6 @@
 import { crc32 } from 'node:zlib';
 
+import { sizeOfRecords } from './disk-room.ts';
 import { LogError, type Appended, type LogEvent, type StoredEvent } from './event-log.ts';
 import type { Commit, CommitPart, GroupCommit } from './group-commit.ts';
 import { expiryOf, ID_ENTRY_BYTES, readIdEntry, recordMaxBytes, fitsRecord, SEQ_BYTES, writeIdEntry, writeRecord } from './lmdb-records.ts';
@@ -81,12 +82,24 @@ export class Appender implements CommitPart {
     return this.#backlogged;
   }
 
+  get waiting(): number {
+    return this.#waiting.length;
+  }
+
   plan(commit: Commit): void {
     this.#taken = this.#take();
     this.#planned = new Map();
     this.#answers = [];
     // All that may fail comes before anything is given a place: what is half planned would leave places that nothing has.
     const known = this.#taken.map(({ event }) => this.#stored(event));
+    const size = sizeOfRecords(this.#taken.flatMap(({ bytes }, index) => (known[index] === undefined ? [bytes + ID_ENTRY_BYTES] : [])));
+    if (size.entries > 0) {
+      // Those that are there already are answered all the same.
+      this.#answers = known.map((answer) => (typeof answer === 'number' ? answer : undefined));
+      this.#options.store.requireRoomForEvents(size);
+      this.#answers = [];
+      commit.grow(size);
+    }
     const slab = Buffer.allocUnsafe(this.#taken.reduce((sum, { bytes }) => sum + bytes + ID_ENTRY_BYTES, 0));
     commit.storedAtMs = Math.max(commit.storedAtMs, this.#options.now());
     let end = 0;

@@ -1,7 +1,7 @@
 import { LogError, type ConsumerInfo, type ConsumerSpec, type DeadDelivery, type Delivery, type LogConsumer, type LogTail, type StoredEvent } from './event-log.ts';
 import { ConsumerState, SETTLED_ATTEMPT, type Owed } from './consumer-state.ts';
 import type { DueTimes } from './due-times.ts';
-import type { CommitPart, GroupCommit } from './group-commit.ts';
+import type { Commit, CommitPart, GroupCommit } from './group-commit.ts';
 import { SEQ_END } from './lmdb-keys.ts';
 import type { LmdbReader } from './lmdb-read.ts';
 import { writeNote } from './lmdb-records.ts';
@@ -20,6 +20,8 @@ export interface ConsumerContext {
   readonly tails: LogTails;
   readonly due: DueTimes;
   readonly now: () => number;
+  /** Milliseconds that no setting of the clock changes: what is in flight times out by them. */
+  readonly elapsed: () => number;
   readonly log: LogLog;
 }
 
@@ -181,7 +183,7 @@ export class LmdbConsumer implements CommitPart {
 
   #startTimeout(owed: Owed): void {
     this.#deadlines.delete(owed);
-    this.#deadlines.set(owed, { atMs: this.#context.now() + this.spec.ackTimeoutMs, turn: owed.turn });
+    this.#deadlines.set(owed, { atMs: this.#context.elapsed() + this.spec.ackTimeoutMs, turn: owed.turn });
     if (!this.#isWatching) this.#watch(this.spec.ackTimeoutMs);
   }
 
@@ -192,7 +194,7 @@ export class LmdbConsumer implements CommitPart {
 
   #expire(): void {
     this.#isWatching = false;
-    const nowMs = this.#context.now();
+    const nowMs = this.#context.elapsed();
     for (const [owed, { atMs, turn }] of this.#deadlines) {
       if (atMs > nowMs) return this.#watch(atMs - nowMs);
       this.#deadlines.delete(owed);
@@ -254,13 +256,15 @@ export class LmdbConsumer implements CommitPart {
     this.#context.commits.submit(this);
   }
 
-  plan(): void {
+  plan(commit: Commit): void {
     this.#isSubmitted = false;
     this.#inCommit = { attempted: this.#attempted, settling: this.#settling, forgotten: this.#forgotten, waiters: this.#waiters, ...this.#state.planFloor() };
     this.#attempted = [];
     this.#settling = [];
     this.#forgotten = [];
     this.#waiters = [];
+    const { attempted, settling, forgotten, passed } = this.#inCommit;
+    commit.grow({ entries: owedEntries(attempted.length + settling.length + forgotten.length + passed.length) });
   }
 
   write(): void {
@@ -352,6 +356,12 @@ function attemptBytes(attempt: number): Buffer {
   bytes.writeUInt16BE(Math.min(attempt, attempt === SETTLED_ATTEMPT ? SETTLED_ATTEMPT : SETTLED_ATTEMPT - 1), 0);
   return bytes;
 }
+
+// Attempts of a consumer lie side by side, at least this many in a leaf; an entry is reckoned with four leaves.
+const OWED_A_LEAF = 16;
+
+/** As how many entries of a commit so many attempts of one consumer count. */
+export const owedEntries = (count: number): number => Math.ceil(count / OWED_A_LEAF);
 
 /** What is stored of a consumer. */
 export const consumerNote = (spec: ConsumerSpec, floor: number): Buffer => writeNote({ spec, floor });

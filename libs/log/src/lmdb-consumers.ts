@@ -1,6 +1,6 @@
 import { LogError, type ConsumerSpec, type DeadDelivery, type LogConsumer } from './event-log.ts';
 import { SEQ_END } from './lmdb-keys.ts';
-import { consumerNote, isSameSpec, LmdbConsumer, type ConsumerContext } from './lmdb-consumer.ts';
+import { consumerNote, isSameSpec, LmdbConsumer, owedEntries, type ConsumerContext } from './lmdb-consumer.ts';
 import { readNote } from './lmdb-records.ts';
 
 /** The consumers of a log, by workspace and name. */
@@ -64,8 +64,9 @@ export class LmdbConsumers {
     this.#consumers.delete(key);
     consumer.end(new LogError('CONSUMER_UNKNOWN', `The consumer ${name} was deleted.`));
     const { store, commits } = this.#context;
-    await commits.write(() => {
+    await commits.write((commit) => {
       const keys = [...store.owed.getKeys({ start: { number: consumer.number, seq: 0 }, end: { number: consumer.number, seq: SEQ_END } })];
+      commit.grow({ entries: owedEntries(keys.length) });
       return () => {
         for (const owed of keys) store.owed.remove(owed);
         store.consumers.remove(consumer.number);

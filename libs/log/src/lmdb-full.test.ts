@@ -1,15 +1,18 @@
 import { execFileSync } from 'node:child_process';
+import { appendFileSync } from 'node:fs';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 
+import { startChild } from './child.fixture.ts';
 import type { EventLog, StoredEvent } from './event-log.ts';
 import { openLmdbLog } from './lmdb-log.ts';
 
 const SMALL = '3m';
 const LARGE = '16m';
+const ROOMY = '24m';
 const BATCH = 100;
 
 // A file system of a size of its own is mounted: it takes root (or CAP_SYS_ADMIN), as in a container of the pipeline.
@@ -48,6 +51,60 @@ describe('a log whose disk is full', { timeout: 180_000 }, () => {
     expect(page.gaps).toEqual([]);
     return page.events;
   };
+
+  const fill = async (): Promise<string[]> => {
+    const stored: string[] = [];
+    for (let round = 1; ; round += 1) {
+      const outcome = await append(round);
+      stored.push(...outcome.stored);
+      if (outcome.codes.length > 0) return stored;
+    }
+  };
+
+  it('takes events again once a sweep has made room inside of its file, also after it was opened again', async () => {
+    // Large enough that what the sweep frees is more than what a commit may copy.
+    execFileSync('mount', ['-o', `remount,size=${ROOMY}`, root]);
+    await fill();
+    log.setRetention('w', [{ pattern: 'r', maxAgeMs: null, maxBytes: BATCH * 800 }]);
+    expect(await log.sweep()).toBeGreaterThan(BATCH);
+    await log.close();
+    log = await open();
+
+    const stored: string[] = [];
+    for (let round = 1_000; stored.length < 5 * BATCH && round < 1_010; round += 1) stored.push(...(await append(round)).stored);
+    expect(stored.length).toBe(5 * BATCH);
+    const page = await log.readLast({ workspaceId: 'w', rooms: ['r'], count: stored.length, maxBytes: 100_000_000 });
+    expect(page.events.map(({ id }) => id)).toEqual(stored);
+  });
+
+  it('does not end its process when others have taken the last page, and goes on when they give it back', async () => {
+    await log.close();
+    const child = startChild('append-beside-ballast.fixture.ts', [dir, root]);
+    const { code, errors } = await child.ended();
+    // What LMDB says before it damages the heap, which may pass unnoticed.
+    expect(errors).not.toContain('Write error');
+    expect(code).toBe(0);
+    expect(child.lines()).toEqual(['full: LOG_FULL UPSTREAM_QUEUE_FULL', 'after: log outbox']);
+    log = await open();
+    expect((await read()).map(({ id }) => id)).toEqual(['before', 'after']);
+  });
+
+  it('is opened when it is there, and not made when it is not', async () => {
+    await append(1);
+    await log.close();
+    const ballast = join(root, 'ballast');
+    const fillUp = (): void => {
+      for (;;) appendFileSync(ballast, Buffer.alloc(4_096));
+    };
+    expect(fillUp).toThrow(/ENOSPC/);
+
+    await expect(openLmdbLog({ dir: join(root, 'other'), log: { warn: () => undefined } })).rejects.toMatchObject({ code: 'LOG_FULL' });
+    log = await open();
+    expect(await read()).toHaveLength(BATCH);
+    expect((await append(2)).codes).toEqual(Array.from({ length: BATCH }, () => 'LOG_FULL'));
+    await rm(ballast);
+    expect((await append(2)).codes).toEqual([]);
+  });
 
   it('says LOG_FULL, keeps what was acked and nothing else, and goes on when there is room', async () => {
     const stored: string[] = [];

@@ -36,7 +36,7 @@ export interface OpenLmdbLogOptions {
 
 /**
  * Opens the log in a directory, or makes it. Rejects LOG_UNAVAILABLE when another process has it open, when it was written by a
- * later version, or when it is damaged so that it cannot be read at all. It is `open` until it is closed, or `away` from the first
+ * later version, or when it is damaged so that it cannot be read at all; LOG_FULL when it has to be made and the disk is full. It is `open` until it is closed, or `away` from the first
  * write that fails for another reason than a full disk: it can be read then, and nothing is appended until it is opened again.
  */
 export async function openLmdbLog(options: OpenLmdbLogOptions): Promise<EventLog> {
@@ -96,7 +96,7 @@ class OpenLmdbLog implements EventLog {
     this.#store = store;
     this.#lock = lock;
     const book = this.#book;
-    const { now } = clock;
+    const { now, elapsed } = clock;
     const { seq, storedAtMs } = restoreBook(store, book, log);
     this.#states = new LogStates('open', (state, error) => log.warn({ state, error }, 'a listener of the log threw'));
     const failed = (): void => {
@@ -107,7 +107,7 @@ class OpenLmdbLog implements EventLog {
     const tails = (this.#tails = new LogTails({ log, now, head: seq }));
     const due = (this.#due = new DueTimes(clock));
     this.#appender = new Appender({ store, book, commits, eventMaxBytes, waitingMaxBytes, now, stored: (at) => reader.event(at), committed: (event) => tails.give(event) });
-    this.#consumers = new LmdbConsumers({ store, commits, reader, tails, due, now, log });
+    this.#consumers = new LmdbConsumers({ store, commits, reader, tails, due, now, elapsed, log });
     this.#sweeper = new LmdbSweeper({ store, book, commits, reader, now });
   }
 

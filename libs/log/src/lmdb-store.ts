@@ -1,8 +1,8 @@
 import { randomBytes } from 'node:crypto';
-import { statfsSync } from 'node:fs';
 
 import { open, type Database, type RootDatabase } from 'lmdb';
 
+import { DiskRoom, diskFreeBytes, hasRoomToOpen, type CommitSize, type StatTable } from './disk-room.ts';
 import { LogError } from './event-log.ts';
 import { idKeys, numberAndSeqKeys, numberKeys, seqKeys, timeAndSeqKeys, type IdKey, type NumberAndSeq } from './lmdb-keys.ts';
 import { readNote, writeNote } from './lmdb-records.ts';
@@ -81,6 +81,7 @@ export class LmdbStore {
   readonly #notes: Table<number>;
   readonly #root: RootDatabase<Buffer, number>;
   readonly #dir: string;
+  readonly #room: DiskRoom;
   readonly epoch: string;
   #broken: LogError | undefined;
 
@@ -101,6 +102,8 @@ export class LmdbStore {
     this.workspaces = table('workspaces', numberKeys);
     this.consumers = table('consumers', numberKeys);
     this.owed = table('owed', numberAndSeqKeys);
+    const tables = [this.#notes, this.events, this.index, this.ids, this.expiries, this.rooms, this.workspaces, this.consumers, this.owed];
+    this.#room = new DiskRoom(tables as unknown as readonly StatTable[], () => diskFreeBytes(dir));
     this.epoch = (meta ?? this.#writeMeta(now)).epoch;
   }
 
@@ -108,6 +111,7 @@ export class LmdbStore {
   static async open(dir: string, now: () => number): Promise<LmdbStore> {
     let root: RootDatabase<Buffer, number> | undefined;
     try {
+      if (!hasRoomToOpen(dir)) throw diskFull();
       // Batches are ours: the library's own batch a turn leaves a promise behind that nobody can catch when a commit fails.
       root = open<Buffer, number>({ path: dir, overlappingSync: false, eventTurnBatching: false, encoding: 'binary', maxDbs: 16, noSubdir: false });
       return new LmdbStore(root, dir, now);
@@ -145,18 +149,24 @@ export class LmdbStore {
     this.#notes.put(HEAD_NOTE, writeNote(head));
   }
 
+  /** Throws LOG_FULL when events of this size would leave less than the reserve of the disk. */
+  requireRoomForEvents(size: CommitSize): void {
+    if (!this.#room.fitsAppends(size)) throw diskFull();
+  }
+
   /** Why nothing is written any more; undefined: all is well. */
   get broken(): LogError | undefined {
     return this.#broken;
   }
 
   /**
-   * All that `write` puts and removes, in one transaction; resolves once that is fsynced. Rejects LOG_FULL, LOG_UNAVAILABLE: nothing is
+   * All that `write` puts and removes, in one transaction of at most this size; resolves once that is fsynced. Rejects LOG_FULL, LOG_UNAVAILABLE: nothing is
    * written. After any failure but a full disk it writes no more: what the kernel could not write it forgets, and a later fsync
    * that succeeds would say that it is there.
    */
-  async commit(write: () => void): Promise<void> {
+  async commit(size: CommitSize, write: () => void): Promise<void> {
     if (this.#broken !== undefined) throw this.#broken;
+    if (!this.#room.fits(size)) throw diskFull();
     try {
       await this.#root.batch(write);
     } catch (error) {
@@ -170,20 +180,13 @@ export class LmdbStore {
   }
 
   #commitFault(cause: unknown): LogError {
-    if ((cause as { readonly code?: unknown }).code === EIO && this.#diskFreeBytes() < DISK_FREE_MIN_BYTES) return new LogError('LOG_FULL', 'There is no room on the disk of the log.', { cause });
+    if ((cause as { readonly code?: unknown }).code === EIO && diskFreeBytes(this.#dir) < DISK_FREE_MIN_BYTES) return new LogError('LOG_FULL', 'There is no room on the disk of the log.', { cause });
     return storeFault(cause);
-  }
-
-  #diskFreeBytes(): number {
-    try {
-      const { bavail, bsize } = statfsSync(this.#dir);
-      return bavail * bsize;
-    } catch {
-      return Infinity;
-    }
   }
 
   close(): Promise<void> {
     return this.#root.close();
   }
 }
+
+const diskFull = (): LogError => new LogError('LOG_FULL', 'There is no room on the disk of the log.');

@@ -130,6 +130,7 @@ export class LmdbSweeper {
     if (this.#isEnding) throw closedFault();
     const { commits, store } = this.#options;
     await commits.write((commit) => {
+      commit.grow({ entries: victims.length + due.length });
       for (const { room, seq, bytes } of victims) {
         const tally = commit.tally(room);
         tally.lostTo = Math.max(tally.lostTo, seq);
@@ -157,6 +158,7 @@ export class LmdbSweeper {
       if ([...workspace.rooms.values()].some((room) => commit.peek(room).count > 0)) return () => undefined;
       book.forget(workspace);
       isForgotten = true;
+      commit.grow({ entries: workspace.rooms.size });
       return () => {
         for (const room of workspace.rooms.values()) store.rooms.remove(room.number);
         store.workspaces.remove(workspace.number);

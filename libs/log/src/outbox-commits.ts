@@ -1,3 +1,4 @@
+import { sizeOfRecords } from './disk-room.ts';
 import { OutboxError, outboxFault, storedBytes, type OutboxHead, type OutboxStore } from './outbox-store.ts';
 import { OutboxPlan, type PlanBounds } from './outbox-plan.ts';
 
@@ -168,13 +169,14 @@ export class OutboxCommits {
   /** false: it failed, and nothing is changed. */
   async #commit(): Promise<boolean> {
     const { store } = this.#options;
-    const appends = this.#takeAppends();
+    const appends = this.#refuseBeyondDisk(this.#takeAppends());
     const settles = this.#takeSettles();
+    if (appends.length + settles.length === 0) return false;
     const plan = new OutboxPlan(store, this.#head, this.#options);
     let placed: readonly (Placed | undefined)[];
     try {
       placed = this.#plan(plan, appends, settles);
-      await store.commit(() => plan.write());
+      await store.commit(plan.size, () => plan.write());
     } catch (error) {
       this.#failed(outboxFault(error), appends, settles);
       return false;
@@ -198,6 +200,15 @@ export class OutboxCommits {
       reject(new OutboxError('UPSTREAM_QUEUE_FULL', 'The outbox holds as many bytes as it may.'));
     }
     return true;
+  }
+
+  /** What leaves may still go when what comes has no room. */
+  #refuseBeyondDisk(appends: WaitingAppend[]): WaitingAppend[] {
+    if (appends.length === 0) return appends;
+    const fault = this.#options.store.roomFault(sizeOfRecords(appends.map(({ record }) => record.length)));
+    if (fault === undefined) return appends;
+    this.#failed(fault, appends, []);
+    return [];
   }
 
   #plan(plan: OutboxPlan, appends: readonly WaitingAppend[], settles: readonly WaitingSettle[]): readonly (Placed | undefined)[] {

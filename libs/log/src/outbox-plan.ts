@@ -1,5 +1,6 @@
 import { crc32 } from 'node:zlib';
 
+import { sizeOfRecords, type CommitSize } from './disk-room.ts';
 import { writeNote } from './lmdb-records.ts';
 import { readOutboxPlace, readOutboxRecord, seal } from './outbox-record.ts';
 import { storedBytes, type OutboxHead, type OutboxStore } from './outbox-store.ts';
@@ -118,6 +119,14 @@ export class OutboxPlan {
     const oldest = this.head.lastDead - this.head.dead + 1;
     this.head.dead -= 1;
     if (!this.#deadPuts.delete(oldest)) this.#deadRemoves.push(oldest);
+  }
+
+  /** What `write` puts and removes. */
+  get size(): CommitSize {
+    const records = sizeOfRecords([...[...this.#puts.values()].map(({ length }) => length), ...[...this.#deadPuts.values()].map(({ length }) => length)]);
+    const others = this.#removes.size + this.#rooms.size + this.#latest.size + this.#deadRemoves.length + 1;
+    // Those that leave and rooms are one entry each: an entry is reckoned with more tables than that.
+    return { ...records, entries: records.entries + Math.ceil(others / 4) };
   }
 
   /** Only inside the store's commit. */

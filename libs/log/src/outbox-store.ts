@@ -1,7 +1,6 @@
-import { statfsSync } from 'node:fs';
-
 import { open, type RootDatabase } from 'lmdb';
 
+import { DiskRoom, diskFreeBytes, hasRoomToOpen, type CommitSize, type StatTable } from './disk-room.ts';
 import { numberKeys, seqKeys } from './lmdb-keys.ts';
 import { readNote, writeNote } from './lmdb-records.ts';
 import type { Table } from './lmdb-store.ts';
@@ -63,6 +62,7 @@ export class OutboxStore {
   readonly #notes: Table<number>;
   readonly #root: RootDatabase<Buffer, number>;
   readonly #dir: string;
+  readonly #room: DiskRoom;
 
   private constructor(root: RootDatabase<Buffer, number>, dir: string) {
     this.#root = root;
@@ -77,12 +77,15 @@ export class OutboxStore {
     this.rooms = named('rooms');
     this.latest = named('latest');
     this.dead = numbered('dead', numberKeys);
+    const tables = [this.#notes, this.records, this.rooms, this.latest, this.dead];
+    this.#room = new DiskRoom(tables as unknown as readonly StatTable[], () => diskFreeBytes(dir));
   }
 
   /** Opens or makes the store of an outbox. Throws LOG_UNAVAILABLE. */
   static async open(dir: string): Promise<OutboxStore> {
     let root: RootDatabase<Buffer, number> | undefined;
     try {
+      if (!hasRoomToOpen(dir)) throw diskFull();
       // Batches are ours: the library's own batch a turn leaves a promise behind that nobody can catch when a commit fails.
       root = open<Buffer, number>({ path: dir, overlappingSync: false, eventTurnBatching: false, encoding: 'binary', maxDbs: 8, noSubdir: false });
       return new OutboxStore(root, dir);
@@ -121,8 +124,14 @@ export class OutboxStore {
     return head;
   }
 
-  /** All that `write` puts and removes, in one transaction; resolves once that is fsynced. Rejects UPSTREAM_QUEUE_FULL, LOG_UNAVAILABLE: nothing is written. */
-  async commit(write: () => void): Promise<void> {
+  /** Why events of this size are not taken: they would leave less than the reserve of the disk; undefined: they may be. */
+  roomFault(size: CommitSize): OutboxError | undefined {
+    return this.#room.fitsAppends(size) ? undefined : diskFull();
+  }
+
+  /** All that `write` puts and removes, in one transaction of at most this size; resolves once that is fsynced. Rejects UPSTREAM_QUEUE_FULL, LOG_UNAVAILABLE: nothing is written. */
+  async commit(size: CommitSize, write: () => void): Promise<void> {
+    if (!this.#room.fits(size)) throw diskFull();
     try {
       await this.#root.batch(write);
     } catch (error) {
@@ -134,17 +143,8 @@ export class OutboxStore {
   }
 
   #commitFault(cause: unknown): OutboxError {
-    if ((cause as { readonly code?: unknown }).code === EIO && this.#diskFreeBytes() < DISK_FREE_MIN_BYTES) return new OutboxError('UPSTREAM_QUEUE_FULL', 'There is no room on the disk of the outbox.', { cause });
+    if ((cause as { readonly code?: unknown }).code === EIO && diskFreeBytes(this.#dir) < DISK_FREE_MIN_BYTES) return diskFull(cause);
     return outboxFault(cause);
-  }
-
-  #diskFreeBytes(): number {
-    try {
-      const { bavail, bsize } = statfsSync(this.#dir);
-      return bavail * bsize;
-    } catch {
-      return Infinity;
-    }
   }
 
   close(): Promise<void> {
@@ -152,11 +152,13 @@ export class OutboxStore {
   }
 }
 
+const diskFull = (cause?: unknown): OutboxError => new OutboxError('UPSTREAM_QUEUE_FULL', 'There is no room on the disk of the outbox.', { cause });
+
 /** What went wrong in the store, as callers get it. */
 export function outboxFault(error: unknown): OutboxError {
   if (error instanceof OutboxError) return error;
   const fault = storeFault(error);
-  return fault.code === 'LOG_FULL' ? new OutboxError('UPSTREAM_QUEUE_FULL', 'There is no room on the disk of the outbox.', { cause: error }) : new OutboxError('LOG_UNAVAILABLE', fault.message, { cause: error });
+  return fault.code === 'LOG_FULL' ? diskFull(error) : new OutboxError('LOG_UNAVAILABLE', fault.message, { cause: error });
 }
 
 // LMDB's pages: a header of 24 bytes, and with each record its key, a node and a pointer. Records that come in order leave one place of a

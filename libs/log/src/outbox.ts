@@ -48,7 +48,7 @@ const DEAD_MAX = 1_000;
 const PAGE_MAX_BYTES = 1024 * 1024;
 const DIGEST_BYTES = 16;
 
-/** Opens an outbox. A file that cannot be trusted is set aside, and what can be read of it taken over. Rejects LOG_UNAVAILABLE. */
+/** Opens an outbox. A file that cannot be trusted is set aside, and what can be read of it taken over. Rejects LOG_UNAVAILABLE, UPSTREAM_QUEUE_FULL: it has to be made, and the disk is full. */
 export async function openOutbox(options: OpenOutboxOptions): Promise<Outbox> {
   const { dir, log, clock = Date.now } = options;
   let lock: DirectoryLock | undefined;
