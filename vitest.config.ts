@@ -11,8 +11,8 @@ const project = (name: string, folder: string, extra: object = {}) => ({
 export default defineConfig({
   test: {
     reporters: ['default', './tools/test-reporter.ts'],
-    // More than half of what tests do is wait, for disks, browsers and processes: four at a time keep two cores busy.
-    maxWorkers: 4,
+    // More than half of what tests do is wait, for disks, browsers and processes: five at a time keep two cores busy.
+    maxWorkers: 5,
     projects: [
       project('wire', 'libs/wire'),
       project('schemas', 'libs/schemas'),

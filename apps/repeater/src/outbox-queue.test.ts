@@ -117,6 +117,18 @@ test('leaves to a hub of the first protocol what it was handed', async () => {
   await eventually(() => queue.frames === 0);
 });
 
+test('is not flushed while a frame is on its way to the disk', async () => {
+  create();
+  expect(queue.isFlushed).toBe(true);
+  const offered = offer(1);
+  expect([queue.frames, queue.isFlushed]).toEqual([0, false]);
+  await offered;
+  queue.attach(link);
+  takeAll();
+  queue.published(['id-1']);
+  await eventually(() => queue.isFlushed);
+});
+
 test('says what was not kept', async () => {
   create();
   await queue.close();

@@ -60,6 +60,8 @@ export class OutboxQueue implements UpstreamQueue {
   #unanswered: NodeJS.Timeout | undefined = undefined;
   #attempt = 0;
   #dropped = 0;
+  /** Frames on their way to the disk. */
+  #offered = 0;
 
   constructor(options: OutboxQueueOptions) {
     this.#options = options;
@@ -96,7 +98,7 @@ export class OutboxQueue implements UpstreamQueue {
   }
 
   get isFlushed(): boolean {
-    return this.frames === 0;
+    return this.frames === 0 && this.#offered === 0;
   }
 
   fits(length: number): boolean {
@@ -105,6 +107,7 @@ export class OutboxQueue implements UpstreamQueue {
 
   async offer(bytes: Buffer, tagEnd: number): Promise<ErrorCode | undefined> {
     const { clock, nextId, outbox } = this.#options;
+    this.#offered += 1;
     try {
       const { record, prevKey } = await outbox.append({ id: nextId(), frame: bytes, tagEnd, recordedAtMs: clock(), clockOffsetMs: this.#hubClock.aheadMs });
       this.#countDrops();
@@ -115,6 +118,8 @@ export class OutboxQueue implements UpstreamQueue {
       if (error instanceof OutboxError) return error.code;
       this.#options.log.error({ error }, 'a frame could not be kept');
       return 'INTERNAL';
+    } finally {
+      this.#offered -= 1;
     }
   }
 
