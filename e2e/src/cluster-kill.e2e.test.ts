@@ -71,10 +71,10 @@ class Publisher {
       const nowMs = performance.now();
       this.#owed += ((nowMs - lastMs) * EVENTS_PER_SECOND) / 1_000;
       lastMs = nowMs;
-      // Nor is a process that stood still to make up for it.
-      this.#owed = Math.min(this.#owed, EVENTS_PER_SECOND / 4);
       // A hub that is away is not flooded with what it missed: the point is order and repeats, not a full queue.
       if (this.messenger.state.status !== 'open') this.#owed = Math.min(this.#owed, 1);
+      // Nor is what this process did not do while it stood still done all at once.
+      this.#owed = Math.min(this.#owed, EVENTS_PER_SECOND / 4);
       for (; this.#owed >= 1; this.#owed -= 1) this.publish();
     }, TICK_MS);
   }
