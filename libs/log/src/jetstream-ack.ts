@@ -45,7 +45,10 @@ export function outcomeOf(message: Msg | undefined, failure?: string): PublishOu
   const ack = parsed(text);
   if (ack?.error !== undefined) return faultOutcome(ack.error);
   if (typeof ack?.seq !== 'number') return { kind: 'failed', reason: 'the answer cannot be read' };
-  return { kind: ack.duplicate === true ? 'known' : 'stored', seq: ack.seq };
+  if (ack.duplicate !== true) return { kind: 'stored', seq: ack.seq };
+  // Servers before 2.11 say so of an id that is just being stored.
+  if (ack.seq === 0) return { kind: 'failed', reason: 'the stream is just storing an event of the same id', isBusy: true };
+  return { kind: 'known', seq: ack.seq };
 }
 
 /** The sequence of the first event with this id that the server remembers; nothing is stored by asking. */

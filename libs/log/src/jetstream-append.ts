@@ -5,7 +5,7 @@ import { LogError, type Appended, type LogEvent } from './event-log.ts';
 import { classOf, outcomeOf, type PublishOutcome } from './jetstream-ack.ts';
 import { idHeader } from './jetstream-header.ts';
 import type { Awaiting } from './jetstream-link.ts';
-import { storedAt } from './jetstream-lookup.ts';
+import { isDeleted, storedAt } from './jetstream-lookup.ts';
 import { encodeRecord } from './jetstream-record.ts';
 import { asLogError, type OpenStream } from './jetstream-stream.ts';
 import { LogSubjects, requireName } from './jetstream-subjects.ts';
@@ -19,8 +19,12 @@ import { LogSubjects, requireName } from './jetstream-subjects.ts';
  * the deleted event behind it, which is the same for everybody who tries.
  */
 const OVERHEAD_BYTES = 512;
-// So often the server may say that the same id is just being stored, before that event alone is given up: it must not hold the others for good.
-const BUSY_MAX = 30;
+/*
+ * A leader answers that it is just storing an id from the time that it has proposed the event until a quorum has it, or until it is no
+ * leader any more: one that is parted from the others steps down after 20 s at most (lostQuorumInterval and lostQuorumCheck of raft.go). Servers
+ * before 2.11 may keep such an id for the whole duplicate window when they lead again, though the event is lost. It goes under another id then.
+ */
+const LOST_ID_MS = 25_000;
 
 export interface AppenderOptions {
   readonly eventMaxBytes: number;
@@ -40,6 +44,8 @@ export class JetStreamAppender {
   #epoch = '';
   #timer: NodeJS.Timeout | undefined;
   #failure = 'it did not answer in time';
+  /** The id that the server says it is just storing, and since when. */
+  #busy: { readonly messageId: string; readonly sinceMs: number } | undefined;
   #inFlightBytes = 0;
   #inFlight = 0;
   #backlogged = 0;
@@ -91,7 +97,7 @@ export class JetStreamAppender {
         if (outcome instanceof LogError) reject(outcome);
         else resolve(outcome);
       };
-      this.#add({ event, subject, messageId: `${event.workspaceId}/${event.id}`, isRepeat, settle });
+      this.#add({ event, subject, messageId: idOf(event), isRepeat, settle });
     });
   }
 
@@ -157,7 +163,7 @@ export class JetStreamAppender {
       case 'failed':
         if (outcome.isNobody === true) this.#options.nobodyThere();
         this.#failure = outcome.reason;
-        if (outcome.isBusy === true && (publish.busy += 1) > BUSY_MAX) return this.#settle(publish, this.#lateError(publish));
+        if (outcome.isBusy === true) this.#watchBusy(publish);
         return this.#order.failed(publish);
       default:
         return outcome satisfies never;
@@ -167,6 +173,14 @@ export class JetStreamAppender {
   #settle(publish: Publish, error: LogError): void {
     this.#order.leave(publish, { isStored: false });
     publish.settle(error);
+  }
+
+  /** What is first in its order is asked for again until it is known, so that an id which the server has lost the event of would hold everything. */
+  #watchBusy(publish: Publish): void {
+    const { messageId, event } = publish;
+    const nowMs = performance.now();
+    if (this.#busy?.messageId !== messageId) this.#busy = { messageId, sinceMs: nowMs };
+    else if (nowMs - this.#busy.sinceMs >= LOST_ID_MS) publish.messageId = idOf(event, 0);
   }
 
   /** The id is there: the event itself, another one, or one that is deleted by now. */
@@ -179,7 +193,7 @@ export class JetStreamAppender {
       (verdict) => {
         if (verdict === 'other') settle(new LogError('EVENT_ID_REUSED', `The id ${event.id} is of another event, in another room or with another body.`));
         else if (verdict === 'same' || isOurs) settle({ seq, class: classOf(stream), duplicate: !isOurs });
-        else this.#add({ event, subject: publish.subject, messageId: `${event.workspaceId}/${event.id}~${seq}`, isRepeat, settle });
+        else this.#add({ event, subject: publish.subject, messageId: idOf(event, seq), isRepeat, settle });
       },
       (error: unknown) => settle(asLogError(error)),
     );
@@ -204,13 +218,11 @@ class Publish implements Awaiting, Ordered, PublishOptions {
   readonly standing = new Standing();
   readonly event: LogEvent;
   readonly subject: string;
-  readonly messageId: string;
+  messageId: string;
   readonly isRepeat: boolean;
   readonly settle: (outcome: Appended | LogError) => void;
   /** The end of the stream, as it was known when this was sent first. */
   headBefore = 0;
-  /** Times that the server was just storing the same id. */
-  busy = 0;
   dueTurn = 0;
   readonly #answered: (publish: Publish, outcome: PublishOutcome) => void;
 
@@ -228,8 +240,14 @@ class Publish implements Awaiting, Ordered, PublishOptions {
   }
 }
 
+/** What the server is to know the event by; `lostSeq`: it has lost the event that it knows by the id alone, or by an earlier one of these. */
+const idOf = ({ workspaceId, id }: LogEvent, lostSeq?: number): string => `${workspaceId}/${id}${lostSeq === undefined ? '' : `~${lostSeq}`}`;
+
 async function compare(stream: OpenStream, event: LogEvent, seq: number): Promise<'same' | 'other' | 'gone'> {
   const stored = await storedAt(stream, seq);
-  if (stored === undefined) return 'gone';
+  if (stored === undefined) {
+    if (await isDeleted(stream, seq)) return 'gone';
+    throw new LogError('LOG_UNAVAILABLE', 'The event is stored, says one nats-server, and another one knows nothing of it yet.');
+  }
   return stored.workspaceId === event.workspaceId && stored.id === event.id && stored.room === event.room && Buffer.compare(stored.body, event.body) === 0 ? 'same' : 'other';
 }

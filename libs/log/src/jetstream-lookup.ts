@@ -28,6 +28,10 @@ interface MessageAnswer {
   readonly message: { readonly subject: string; readonly seq: number; readonly time: string; readonly data?: string };
 }
 
+interface StateAnswer {
+  readonly state: { readonly first_seq: number; readonly deleted?: readonly number[] | null };
+}
+
 /** A message by its sequence, the next of a filter at or after one, or the last of a filter; undefined: there is none. */
 export async function messageOf(stream: OpenStream, which: { readonly seq: number } | { readonly seq: number; readonly next_by_subj: string } | { readonly last_by_subj: string }, name = stream.name): Promise<StoredMessage | undefined> {
   try {
@@ -43,6 +47,18 @@ export async function messageOf(stream: OpenStream, which: { readonly seq: numbe
 export async function storedAt(stream: OpenStream, seq: number): Promise<StoredEvent | undefined> {
   const message = await messageOf(stream, { seq });
   return message === undefined ? undefined : decodeRecord(message.subject, message.data, { seq, prevSeq: 0, storedAtMs: message.storedAtMs });
+}
+
+/**
+ * Whether there was a message at a sequence that is not there now; false: there may be one that the server does not know of yet. A leader
+ * that was parted from the others goes on answering for some time.
+ */
+export async function isDeleted(stream: OpenStream, seq: number): Promise<boolean> {
+  const next = await messageOf(stream, { seq, next_by_subj: '>' });
+  if (next !== undefined) return next.seq > seq;
+  // Nothing from there on: what is deleted at the end of a stream is told by its details alone.
+  const { state } = await stream.link.api<StateAnswer>(`STREAM.INFO.${stream.name}`, { deleted_details: true });
+  return seq < state.first_seq || state.deleted?.includes(seq) === true;
 }
 
 /** The last sequence of each subject at or before `upTo`; empty on servers that cannot tell (before 2.11). */
