@@ -85,6 +85,12 @@ export class AppendOrder<Item extends Ordered> {
     return this.#first === undefined;
   }
 
+  /** How long the first has waited for its place; 0: there is none. */
+  get waitedMs(): number {
+    const first = this.#first;
+    return first === undefined ? 0 : (this.#turn - first.standing.addedTurn) * TURN_MS;
+  }
+
   get state(): State {
     return this.#state;
   }

@@ -105,6 +105,11 @@ export class JetStreamAppender {
     return this.#inFlightBytes;
   }
 
+  /** How long the first that has no place has waited for one. */
+  get waitedMs(): number {
+    return this.#order.waitedMs;
+  }
+
   get backlogged(): number {
     return this.#backlogged;
   }

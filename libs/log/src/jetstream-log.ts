@@ -1,5 +1,3 @@
-import { setTimeout as sleep } from 'node:timers/promises';
-
 import {
   LogError,
   type Appended, type ConsumerSpec, type DeadDelivery, type EventLog, type LastQuery, type LogBounds, type LogConsumer, type LogCounts, type LogEvent, type LogPage, type LogState, type LogTail, type ReadQuery, type RetentionPolicy, type StoredClass,
@@ -8,13 +6,13 @@ import {
 import { classOf } from './jetstream-ack.ts';
 import { JetStreamAppender } from './jetstream-append.ts';
 import { deleteConsumer, ensureConsumer, listConsumers } from './jetstream-consumers.ts';
-import { dial, type JetStreamCredentials } from './jetstream-dial.ts';
+import type { JetStreamCredentials } from './jetstream-dial.ts';
 import { findEvent, readLast, sequenceAt } from './jetstream-history.ts';
-import { JetStreamLink } from './jetstream-link.ts';
+import { StreamKeeper, type StreamOwner } from './jetstream-keeper.ts';
 import { JetStreamMember } from './jetstream-member.ts';
 import { JetStreamReader } from './jetstream-reader.ts';
 import { JetStreamRetention } from './jetstream-retention.ts';
-import { asLogError, isStreamUnknown, openStream, stateOf, type JetStreamSettings, type OpenStream } from './jetstream-stream.ts';
+import { asLogError, isStreamUnknown, stateOf, type OpenStream, type StreamMaking } from './jetstream-stream.ts';
 import { TailRooms } from './jetstream-tail-rooms.ts';
 import { JetStreamTail, type TailCounts } from './jetstream-tail.ts';
 import { LogStates } from './log-states.ts';
@@ -23,18 +21,15 @@ import { LogStates } from './log-states.ts';
  *          stream found or made         link lost, stream gone        found again
  * opening ──────────────────────▶ open ────────────────────▶ away ──────────────▶ open …     any ──close()──▶ closed
  *
- * One loop dials, opens the stream, serves until the link is lost or the stream is gone, backs off, and dials again.
+ * Which server it is open on, and for how long, is jetstream-keeper.ts's.
  */
 const DUPLICATE_WINDOW_MS = 600_000;
 const TIMEOUT_MS = 5_000;
 const EVENT_MAX_BYTES = 1_000_000;
 const AUDIT_MS = 15_000;
 const IN_FLIGHT_MAX_BYTES = 32 * 1024 * 1024;
-// Full jitter, also at the cap, so that processes that lost a server together do not come back together.
-const BACKOFF_FIRST_MS = 200;
-const BACKOFF_CAP_MS = 3_000;
-// The longest that the end of a tail may be behind without knowing.
-const CHECK_MS = 1_000;
+// Without a look at the stream, or with an append that has no place: longer than either takes while the stream has a leader.
+const STUCK_AFTER_MS = 3_000;
 
 export interface JetStreamLogLine {
   readonly level: 'debug' | 'info' | 'warn' | 'error';
@@ -82,7 +77,7 @@ export function openJetStreamLog(options: JetStreamLogOptions): EventLog {
   return new JetStreamLog(options);
 }
 
-class JetStreamLog implements EventLog {
+class JetStreamLog implements EventLog, StreamOwner {
   readonly #options: JetStreamLogOptions;
   readonly #timeoutMs: number;
   readonly #appender: JetStreamAppender;
@@ -93,6 +88,7 @@ class JetStreamLog implements EventLog {
   readonly #counts: TailCounts = { damagedRecords: 0, overflows: 0 };
   readonly #states = new LogStates('opening', (state, error) => this.#say('error', 'A listener of the log threw', { state, error }));
   readonly #closing = new AbortController();
+  readonly #keeper: StreamKeeper;
   readonly #running: Promise<void>;
   #stream: OpenStream | undefined;
   #epoch: string | undefined;
@@ -101,15 +97,16 @@ class JetStreamLog implements EventLog {
   #seenHead = 0;
   #leader: string | undefined;
   #problem = 'it is not connected yet';
-  #checkNow: (() => void) | undefined;
+  /** A look at it was answered, or it was opened. */
+  #answeredAtMs = 0;
   #closed: Promise<void> | undefined;
-  #peers: readonly string[] = [];
 
   constructor(options: JetStreamLogOptions) {
     this.#options = options;
     this.#timeoutMs = options.timeoutMs ?? TIMEOUT_MS;
-    this.#appender = new JetStreamAppender({ eventMaxBytes: options.eventMaxBytes ?? EVENT_MAX_BYTES, inFlightMaxBytes: options.inFlightMaxBytes ?? IN_FLIGHT_MAX_BYTES, timeoutMs: options.appendTimeoutMs ?? this.#timeoutMs, nobodyThere: () => this.#checkNow?.() });
-    this.#running = this.#run();
+    this.#appender = new JetStreamAppender({ eventMaxBytes: options.eventMaxBytes ?? EVENT_MAX_BYTES, inFlightMaxBytes: options.inFlightMaxBytes ?? IN_FLIGHT_MAX_BYTES, timeoutMs: options.appendTimeoutMs ?? this.#timeoutMs, nobodyThere: () => this.#keeper.checkNow() });
+    this.#keeper = new StreamKeeper({ servers: options.servers, name: options.name, credentials: options.credentials ?? {}, timeoutMs: this.#timeoutMs, warn: this.#warn }, this);
+    this.#running = this.#keeper.run(this.#closing.signal);
   }
 
   get state(): LogState {
@@ -260,44 +257,35 @@ class JetStreamLog implements EventLog {
     return this.#stream;
   }
 
-  async #run(): Promise<void> {
-    const { signal } = this.#closing;
-    const { servers, name, credentials = {} } = this.#options;
-    let attempt = 0;
-    while (!signal.aborted) {
-      let link: JetStreamLink | undefined;
-      try {
-        const others = this.#peers.filter((peer) => !servers.some((server) => server.endsWith(peer)));
-        link = new JetStreamLink(await dial([...shuffled(servers), ...shuffled(others)], { name, credentials, signal }), { timeoutMs: this.#timeoutMs, warn: this.#warn });
-        this.#peers = link.peers;
-        const stream = await openStream(link, { settings: this.#settings, epoch: this.#epoch, mayRecreate: this.#options.mayRecreate ?? false, log: (level, text, fields) => this.#say(level, text, fields) });
-        if (signal.aborted) return;
-        attempt = 0;
-        this.#open(stream);
-        this.#leave(await this.#served(stream));
-      } catch (error) {
-        if (!signal.aborted) this.#leave(error instanceof Error ? error.message : String(error));
-      } finally {
-        await link?.close().catch(() => undefined);
-      }
-      const ceilingMs = Math.min(BACKOFF_CAP_MS, BACKOFF_FIRST_MS * 2 ** Math.min(attempt, 10));
-      attempt += 1;
-      await sleep(Math.random() * ceilingMs, undefined, { signal }).catch(() => undefined);
-    }
+  /** For the keeper of the stream. */
+  get making(): StreamMaking {
+    const { stream = 'CARILLON', replicas, duplicateWindowMs = DUPLICATE_WINDOW_MS, streamMaxBytes = -1, mayRecreate = false } = this.#options;
+    return { settings: { stream, replicas, duplicateWindowMs, streamMaxBytes }, epoch: this.#epoch, mayRecreate, log: (level, text, fields) => this.#say(level, text, fields) };
   }
 
-  get #settings(): JetStreamSettings {
-    const { stream = 'CARILLON', replicas, duplicateWindowMs = DUPLICATE_WINDOW_MS, streamMaxBytes = -1 } = this.#options;
-    return { stream, replicas, duplicateWindowMs, streamMaxBytes };
+  /** For the keeper of the stream. */
+  get leader(): string | undefined {
+    return this.#isUnanswered ? undefined : this.#leader;
   }
 
-  #open(stream: OpenStream): void {
+  /** For the keeper of the stream. */
+  get isStuck(): boolean {
+    return this.#isUnanswered || this.#appender.waitedMs > STUCK_AFTER_MS;
+  }
+
+  get #isUnanswered(): boolean {
+    return performance.now() - this.#answeredAtMs > STUCK_AFTER_MS;
+  }
+
+  /** For the keeper of the stream. */
+  opened(stream: OpenStream): void {
     const { link, epoch, name } = stream;
     if (epoch === this.#epoch) stream.seen.head = this.#seenHead;
     this.#stream = stream;
     this.#epoch = epoch;
     this.#replicas = stream.replicas;
     this.#problem = '';
+    this.#answeredAtMs = performance.now();
     this.#say('info', 'The event log is open', { stream: name, server: link.server, version: link.version, epoch, replicas: stream.replicas });
     if (!stream.hasMultiLast) this.#say('warn', 'The NATS server is older than 2.11: reading from the middle of a room does not tell the sequence before its first event', { version: link.version });
     for (const tail of this.#tails) tail.attach(stream);
@@ -305,34 +293,30 @@ class JetStreamLog implements EventLog {
     this.#states.enter('open');
   }
 
-  /** Resolves with why it ended. */
-  async #served(stream: OpenStream): Promise<string> {
-    const { link } = stream;
-    let ended: string | undefined;
-    void link.ended.then((reason) => {
-      ended = reason;
-      this.#checkNow?.();
-    });
-    for (;;) {
-      await new Promise<void>((resolve) => {
-        const timer = setTimeout(resolve, CHECK_MS);
-        this.#checkNow = () => {
-          clearTimeout(timer);
-          resolve();
-        };
-      });
-      const reason = ended ?? (await this.#check(stream)) ?? ended;
-      if (reason !== undefined) return reason;
-    }
+  /** For the keeper of the stream. */
+  moved(stream: OpenStream, reason: string): void {
+    this.#say('warn', 'The event log goes on by another server', { server: stream.link.server, reason });
+    this.#detach();
+    this.opened(stream);
   }
 
-  /** One look at the stream for all tails; resolves with why it cannot be used any more. */
-  async #check(stream: OpenStream): Promise<string | undefined> {
+  /** For the keeper of the stream. */
+  left(reason: string): void {
+    const isNews = reason !== this.#problem;
+    this.#problem = reason;
+    this.#detach();
+    if (this.#closed === undefined) this.#say(isNews ? 'warn' : 'debug', 'The event log is away', { servers: this.#options.servers, reason });
+    if (this.state === 'open') this.#states.enter('away');
+  }
+
+  /** For the keeper of the stream: one look at it for all tails. */
+  async check(stream: OpenStream): Promise<string | undefined> {
     try {
       const { state, leader, epoch } = await stateOf(stream);
       if (epoch !== stream.epoch) return 'the stream was made anew by somebody else';
       const isMoved = this.#leader !== undefined && this.#leader !== leader;
       this.#leader = leader;
+      this.#answeredAtMs = performance.now();
       for (const tail of this.#tails) tail.check(state.last_seq, { isMoved });
       return undefined;
     } catch (error) {
@@ -343,16 +327,12 @@ class JetStreamLog implements EventLog {
     }
   }
 
-  #leave(reason: string): void {
-    const isNews = reason !== this.#problem;
-    this.#problem = reason;
+  #detach(): void {
     this.#seenHead = this.#stream?.seen.head ?? this.#seenHead;
     this.#stream = undefined;
     this.#leader = '';
     this.#appender.detach();
     for (const tail of this.#tails) tail.detach();
-    if (this.#closed === undefined) this.#say(isNews ? 'warn' : 'debug', 'The event log is away', { servers: this.#options.servers, reason });
-    if (this.state === 'open') this.#states.enter('away');
   }
 
   readonly #warn = (text: string, fields: Readonly<Record<string, unknown>>): void => this.#say('warn', text, fields);
@@ -363,6 +343,3 @@ class JetStreamLog implements EventLog {
 }
 
 const closedError = (): LogError => new LogError('LOG_CLOSED', 'The log is closed.');
-
-const shuffled = (servers: readonly string[]): readonly string[] =>
-  servers.map((server) => ({ server, key: Math.random() })).sort((left, right) => left.key - right.key).map(({ server }) => server);

@@ -2,11 +2,14 @@ import { eventually, startFaultProxy, startNatsCluster, startNatsServer, stopAll
 import { afterEach, describe, expect, it } from 'vitest';
 
 import type { ConsumerSpec, Delivery, EventLog, LogConsumer } from './event-log.ts';
-import { openJetStreamLog } from './jetstream-log.ts';
-import { anEvent, appendAll, bytes, numbered, text, WORKSPACE } from './log-world.conformance.ts';
+import { askServer } from './jetstream-api.fixture.ts';
+import { openJetStreamLog, type JetStreamLogLine } from './jetstream-log.ts';
+import { anEvent, appendAll, bytes, numbered, readAll, text, texts, WORKSPACE } from './log-world.conformance.ts';
 
 const RECOVERY_MS = 90_000;
 const RETRY_MS = 50;
+// Of an append: longer than the others take to have a leader.
+const PARTED_MAX_MS = 60_000;
 const SPEC: ConsumerSpec = { workspaceId: WORKSPACE, name: 'work', rooms: ['work'], from: 'start', ackTimeoutMs: 3_000, maxDeliveries: 100, maxInFlight: 50 };
 const nobodyDies = () => Promise.reject(new Error('nobody dies'));
 const logs: EventLog[] = [];
@@ -36,6 +39,43 @@ async function insist(log: EventLog, body: string): Promise<void> {
     }
   }
 }
+
+describe('a JetStream log on a server that is parted from the others', { timeout: 300_000 }, () => {
+  it.each(['follows', 'leads'] as const)('goes on by another server while that lasts, and keeps its order, when the server %s', async (what) => {
+    const cluster = await startNatsCluster(3, { jetstream: true, partitionable: true });
+    const lines: JetStreamLogLine[] = [];
+    const log = openJetStreamLog({ servers: cluster.urls, name: 'partition', appendTimeoutMs: PARTED_MAX_MS, log: (line) => lines.push(line) });
+    logs.push(log);
+    await eventually(() => log.state === 'open', { timeoutMs: RECOVERY_MS });
+    await appendAll(log, 'a', numbered(10));
+    const at = cluster.servers.findIndex(({ url }) => url.endsWith(String(lines.find(({ fields }) => fields['server'] !== undefined)?.fields['server'])));
+    const server = cluster.servers[at];
+    if (server === undefined) throw new Error('no server');
+    // Where the stream is led from, as this test wants it.
+    await eventually(async () => {
+      const { cluster: { leader } } = await askServer<{ readonly cluster: { readonly leader?: string } }>(server, '$JS.API.STREAM.INFO.CARILLON');
+      if (leader !== undefined && leader.endsWith(`-${server.port}`) === (what === 'leads')) return true;
+      await askServer(server, '$JS.API.STREAM.LEADER.STEPDOWN.CARILLON');
+      return false;
+    }, { timeoutMs: RECOVERY_MS, intervalMs: 1_000, what: `the server to be one that ${what}` });
+    await appendAll(log, 'a', numbered(10, 'led '));
+    const heard: string[] = [];
+    const tail = log.tail(WORKSPACE, { event: (event) => heard.push(text(event)), gap: () => undefined });
+    await tail.add('a');
+
+    const { length } = lines;
+    cluster.partitions[at]?.stall();
+    const bodies = numbered(50, 'parted ');
+    await appendAll(log, 'a', bodies);
+    await eventually(() => heard.length === bodies.length);
+    expect(heard).toEqual(bodies);
+    expect(lines.slice(length).map((line) => line.text)).toContain('The event log goes on by another server');
+    expect(log.state).toBe('open');
+    await cluster.partitions[at]?.heal();
+    await appendAll(log, 'a', ['healed']);
+    expect(texts(await readAll(log, ['a']))).toEqual([...numbered(10), ...numbered(10, 'led '), ...bodies, 'healed']);
+  });
+});
 
 describe('a consumer of a JetStream log', { timeout: 300_000 }, () => {
   it('goes on for all its members while servers are parted from each other, and gives nothing again that was acked', async () => {
