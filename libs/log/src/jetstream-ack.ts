@@ -54,7 +54,7 @@ export function outcomeOf(message: Msg | undefined, failure?: string): PublishOu
 /** The sequence of the first event with this id that the server remembers; nothing is stored by asking. */
 export async function rememberedSeq(stream: OpenStream, messageId: string, subject: string): Promise<number | undefined> {
   // A last sequence that no stream has: if the id does not make it a duplicate, this makes it a refusal.
-  const outcome = outcomeOf(await stream.link.request(subject, encoder.encode('?'), idHeader(messageId, `Nats-Expected-Last-Sequence: ${Number.MAX_SAFE_INTEGER}\r\n`)));
+  const outcome = outcomeOf(await stream.link.request(subject, encoder.encode('?'), { headers: idHeader(messageId, `Nats-Expected-Last-Sequence: ${Number.MAX_SAFE_INTEGER}\r\n`) }));
   return outcome.kind === 'known' ? outcome.seq : undefined;
 }
 

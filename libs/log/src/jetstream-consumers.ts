@@ -61,7 +61,7 @@ export async function ensureConsumer(stream: OpenStream, spec: ConsumerSpec): Pr
 
 export async function infoOf(stream: OpenStream, spec: Pick<ConsumerSpec, 'workspaceId' | 'name'>): Promise<DurableInfo | undefined> {
   try {
-    return await stream.link.api<DurableInfo>(`CONSUMER.INFO.${stream.name}.${durableName(spec)}`);
+    return await stream.link.ask<DurableInfo>(`CONSUMER.INFO.${stream.name}.${durableName(spec)}`);
   } catch (error) {
     if (isConsumerUnknown(error)) return undefined;
     throw error;
@@ -71,7 +71,7 @@ export async function infoOf(stream: OpenStream, spec: Pick<ConsumerSpec, 'works
 export async function listConsumers(stream: OpenStream, workspaceId: string): Promise<readonly ConsumerSpec[]> {
   const specs: ConsumerSpec[] = [];
   for (let offset = 0; ; ) {
-    const { consumers, total, missing } = await stream.link.api<ConsumerListing>(`CONSUMER.LIST.${stream.name}`, { offset });
+    const { consumers, total, missing } = await stream.link.ask<ConsumerListing>(`CONSUMER.LIST.${stream.name}`, { offset });
     // What is not listed would be taken for deleted.
     if ((missing?.length ?? 0) > 0) throw new LogError('LOG_UNAVAILABLE', `Not all consumers are listed: ${missing?.length ?? 0} of them did not answer.`);
     for (const info of consumers ?? []) {

@@ -74,7 +74,7 @@ export class JetStreamCursor {
       inactive_threshold: FORGOTTEN_AFTER_MS * NANOS_PER_MS,
       ...(headersOnly ? { headers_only: true } : {}),
     };
-    const made = await stream.link.api<ConsumerMade>(`CONSUMER.CREATE.${streamName}.${name}`, { stream_name: streamName, config, action: 'create' });
+    const made = await stream.link.ask<ConsumerMade>(`CONSUMER.CREATE.${streamName}.${name}`, { stream_name: streamName, config });
     return new JetStreamCursor(stream, { streamName, name, pending: made.num_pending, server: made.cluster?.leader });
   }
 

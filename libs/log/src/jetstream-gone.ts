@@ -89,7 +89,7 @@ export class GoneRooms {
     for (let tries = 1; ; tries += 1) {
       const known = await this.#look(stream, workspaceId);
       const record: GoneRecord = { ...change(known.rooms.get(room) ?? NOTHING_GONE), epoch: stream.epoch };
-      const ack = await stream.link.request(subjectOf('gone', workspaceId, room), encoder.encode(JSON.stringify(record)), ifLastIs(known.records.get(room) ?? 0));
+      const ack = await stream.link.request(subjectOf('gone', workspaceId, room), encoder.encode(JSON.stringify(record)), { headers: ifLastIs(known.records.get(room) ?? 0) });
       const { error } = ack.json<{ readonly error?: { readonly err_code?: number; readonly description: string } }>();
       if (error === undefined) return;
       if (tries === WRITE_TRIES || !REPLACED_CODES.has(error.err_code ?? 0)) throw new ApiFault(error.err_code ?? 0, error.description);

@@ -165,7 +165,7 @@ export class StreamKeeper {
     const link = await this.#dial([url], signal);
     const late = setTimeout(() => void link.close().catch(() => undefined), ELSEWHERE_TIMEOUT_MS);
     try {
-      const { cluster } = await link.api<StreamInfo>(`STREAM.INFO.${name}`);
+      const { cluster } = await link.ask<StreamInfo>(`STREAM.INFO.${name}`);
       const leader = cluster?.leader ?? '';
       if (leader !== '' && leader !== this.#owner.leader) return await this.#openOn(link);
       await link.close();

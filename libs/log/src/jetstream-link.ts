@@ -15,6 +15,8 @@ const HEARTBEAT_MS = 2_000;
 const UNANSWERED_MAX = 2;
 const TURN_MS = 100;
 const NO_RESPONDERS = 503;
+// What is asked while a leader is being elected is lost, and nobody says so.
+const ASK_AGAIN_MS = 1_000;
 const EMPTY = new Uint8Array(0);
 const encoder = new TextEncoder();
 
@@ -101,35 +103,43 @@ export class JetStreamLink {
     return this.#connection.info?.connect_urls ?? [];
   }
 
-  /** Publishes and gives the answer, or why there is none, to who waits: once, never within this call. */
-  send(subject: string, payload: Uint8Array, awaiting: Awaiting, headers?: MsgHdrs): void {
+  /** Publishes and gives the answer, or why there is none, to who waits: once, never within this call. Returns where answers are awaited. */
+  send(subject: string, payload: Uint8Array, awaiting: Awaiting, headers?: MsgHdrs): string {
     // The connection may have ended a moment before it says so.
     if (this.#isEnded || this.#connection.isClosed()) {
       queueMicrotask(() => awaiting.answered(undefined, 'the connection is lost'));
-      return;
+      return '';
     }
     const token = (this.#token += 1);
     awaiting.dueTurn = this.#turn + this.#timeoutTurns;
     this.#waiting.set(token, awaiting);
     const reply = this.#inbox + token.toString(36);
     this.#connection.publish(subject, payload, headers === undefined ? { reply } : { reply, headers });
+    return reply;
   }
 
-  /** Rejects with LOG_UNAVAILABLE when there is no answer. */
-  request(subject: string, payload: Uint8Array = EMPTY, headers?: MsgHdrs): Promise<Msg> {
+  /** Rejects with LOG_UNAVAILABLE when there is no answer. `isRepeatable`: it may be sent again, and is until it is answered. */
+  request(subject: string, payload: Uint8Array = EMPTY, { headers, isRepeatable = false }: { readonly headers?: MsgHdrs; readonly isRepeatable?: boolean } = {}): Promise<Msg> {
     return new Promise((resolve, reject) => {
       const answered = (message: Msg | undefined, failure?: string) => {
+        clearInterval(again);
         if (message === undefined) reject(new LogError('LOG_UNAVAILABLE', `The NATS server gave no answer: ${failure ?? 'unknown'}.`));
         else if (isNobody(message)) reject(new LogError('LOG_UNAVAILABLE', 'Nobody answers on the NATS server: it has no JetStream, or no stream of that name.'));
         else resolve(message);
       };
-      this.send(subject, payload, { dueTurn: 0, answered }, headers);
+      const reply = this.send(subject, payload, { dueTurn: 0, answered }, headers);
+      const again = isRepeatable ? setInterval(() => this.publish(subject, payload, reply), ASK_AGAIN_MS) : undefined;
     });
   }
 
+  /** A request to JetStream's API that changes nothing, or the same if it is done twice; rejects with ApiFault when it refuses. */
+  ask<Answer>(path: string, body?: object): Promise<Answer> {
+    return this.api(path, body, { isRepeatable: true });
+  }
+
   /** A request to JetStream's API; rejects with ApiFault when it refuses. */
-  async api<Answer>(path: string, body?: object): Promise<Answer> {
-    const message = await this.request(`$JS.API.${path}`, body === undefined ? EMPTY : encoder.encode(JSON.stringify(body)));
+  async api<Answer>(path: string, body?: object, { isRepeatable = false }: { readonly isRepeatable?: boolean } = {}): Promise<Answer> {
+    const message = await this.request(`$JS.API.${path}`, body === undefined ? EMPTY : encoder.encode(JSON.stringify(body)), { isRepeatable });
     const answer = message.json<Answer & { readonly error?: { readonly code: number; readonly err_code?: number; readonly description: string } }>();
     if (answer.error !== undefined) throw new ApiFault(answer.error.err_code ?? answer.error.code, answer.error.description);
     return answer;

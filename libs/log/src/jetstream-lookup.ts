@@ -35,7 +35,7 @@ interface StateAnswer {
 /** A message by its sequence, the next of a filter at or after one, or the last of a filter; undefined: there is none. */
 export async function messageOf(stream: OpenStream, which: { readonly seq: number } | { readonly seq: number; readonly next_by_subj: string } | { readonly last_by_subj: string }, name = stream.name): Promise<StoredMessage | undefined> {
   try {
-    const { message } = await stream.link.api<MessageAnswer>(`STREAM.MSG.GET.${name}`, which);
+    const { message } = await stream.link.ask<MessageAnswer>(`STREAM.MSG.GET.${name}`, which);
     return { subject: message.subject, seq: message.seq, storedAtMs: Date.parse(message.time), data: Buffer.from(message.data ?? '', 'base64') };
   } catch (error) {
     if (error instanceof ApiFault && (error.code === MESSAGE_UNKNOWN || error.code === NOT_FOUND)) return undefined;
@@ -57,7 +57,7 @@ export async function isDeleted(stream: OpenStream, seq: number): Promise<boolea
   const next = await messageOf(stream, { seq, next_by_subj: '>' });
   if (next !== undefined) return next.seq > seq;
   // Nothing from there on: what is deleted at the end of a stream is told by its details alone.
-  const { state } = await stream.link.api<StateAnswer>(`STREAM.INFO.${stream.name}`, { deleted_details: true });
+  const { state } = await stream.link.ask<StateAnswer>(`STREAM.INFO.${stream.name}`, { deleted_details: true });
   return seq < state.first_seq || state.deleted?.includes(seq) === true;
 }
 

@@ -181,7 +181,7 @@ async function lastKnown(stream: OpenStream, subject: string, { from, upTo }: { 
 async function subjectsOf(stream: OpenStream, filter: string): Promise<readonly string[]> {
   const subjects: string[] = [];
   for (let offset = 0; ; ) {
-    const { state, total } = await stream.link.api<StreamInfo>(`STREAM.INFO.${stream.name}`, { subjects_filter: filter, offset });
+    const { state, total } = await stream.link.ask<StreamInfo>(`STREAM.INFO.${stream.name}`, { subjects_filter: filter, offset });
     const page = Object.keys(state.subjects ?? {});
     subjects.push(...page);
     offset += page.length;

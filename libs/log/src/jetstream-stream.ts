@@ -85,7 +85,7 @@ export async function stateOf(stream: OpenStream): Promise<{ readonly state: Bou
   for (let tries = 1; ; tries += 1) {
     // As of the question: what is acked while it is under way may be more.
     const { head } = stream.seen;
-    const { state, cluster, config, created } = await stream.link.api<StreamInfo>(`STREAM.INFO.${stream.name}`);
+    const { state, cluster, config, created } = await stream.link.ask<StreamInfo>(`STREAM.INFO.${stream.name}`);
     const epoch = config.metadata?.[EPOCH_KEY] ?? `created-${created}`;
     if (epoch !== stream.epoch || state.last_seq >= head) {
       if (epoch === stream.epoch) stream.seen.head = Math.max(stream.seen.head, state.last_seq);
@@ -109,7 +109,7 @@ export function asLogError(error: unknown): LogError {
 async function findOrMake(link: JetStreamLink, { settings, epoch, mayRecreate, log }: StreamMaking): Promise<StreamInfo> {
   const wanted = configOf(settings);
   try {
-    return await bringUpToDate(link, await link.api<StreamInfo>(`STREAM.INFO.${settings.stream}`), { wanted, log });
+    return await bringUpToDate(link, await link.ask<StreamInfo>(`STREAM.INFO.${settings.stream}`), { wanted, log });
   } catch (error) {
     if (!isStreamUnknown(error)) throw error;
   }
@@ -123,7 +123,7 @@ async function findOrMake(link: JetStreamLink, { settings, epoch, mayRecreate, l
     return made;
   } catch (error) {
     if (!(error instanceof ApiFault) || error.code !== STREAM_DIFFERS) throw error;
-    return bringUpToDate(link, await link.api<StreamInfo>(`STREAM.INFO.${settings.stream}`), { wanted, log });
+    return bringUpToDate(link, await link.ask<StreamInfo>(`STREAM.INFO.${settings.stream}`), { wanted, log });
   }
 }
 
@@ -174,7 +174,7 @@ const goneOf = (stream: string): string => `${stream}_GONE`;
 async function makeGone(link: JetStreamLink, { stream, replicas }: { readonly stream: string; readonly replicas: number }): Promise<void> {
   const config = { name: goneOf(stream), subjects: GONE_SUBJECTS, description: 'What retention has deleted of the event log', storage: 'file', retention: 'limits', num_replicas: replicas, max_msgs_per_subject: 1 };
   try {
-    await link.api(`STREAM.INFO.${config.name}`);
+    await link.ask(`STREAM.INFO.${config.name}`);
   } catch (error) {
     if (!isStreamUnknown(error)) throw error;
     await link.api(`STREAM.CREATE.${config.name}`, config);
