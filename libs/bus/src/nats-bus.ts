@@ -7,6 +7,7 @@ import { requireBucket, type KeyValues, type KeyValuesOptions } from './key-valu
 import { dial, type NatsCredentials } from './nats-dial.ts';
 import { NatsKeyValues } from './nats-key-values.ts';
 import { NatsLink, type LinkSubscription } from './nats-link.ts';
+import { isParted } from './nats-parting.ts';
 import { missingFrom } from './nats-version.ts';
 import { ObservedState } from './observed-state.ts';
 
@@ -67,6 +68,8 @@ class NatsBus implements Bus {
   #closed: Promise<void> | undefined;
   #payloadMaxBytes = PAYLOAD_MAX_BYTES;
   #peers: readonly string[] = [];
+  /** It was parted from the others when it was left. */
+  #parted: string | undefined;
 
   constructor(options: ConnectNatsOptions) {
     this.#options = options;
@@ -150,6 +153,15 @@ class NatsBus implements Bus {
     await this.#running;
   }
 
+  /** Those that are configured first, and one that was parted last of all. */
+  get #known(): readonly string[] {
+    const { servers } = this.#options;
+    const peers = this.#link?.peers ?? this.#peers;
+    const known = [...shuffled(servers), ...shuffled(peers.filter((peer) => !servers.some((server) => server.endsWith(peer))))];
+    const isLeft = (server: string): boolean => this.#parted !== undefined && server.endsWith(this.#parted);
+    return [...known.filter((server) => !isLeft(server)), ...known.filter(isLeft)];
+  }
+
   async #run(): Promise<void> {
     const { signal } = this.#closing;
     const { servers, name } = this.#options;
@@ -157,8 +169,7 @@ class NatsBus implements Bus {
     let lastReason: string | undefined;
     while (!signal.aborted) {
       try {
-        const known = [...shuffled(servers), ...shuffled(this.#peers.filter((peer) => !servers.some((server) => server.endsWith(peer))))];
-        const stableMs = await this.#serve(await dial(known, { name, credentials: this.#options, signal }));
+        const stableMs = await this.#serve(await dial(this.#known, { name, credentials: this.#options, signal }));
         if (stableMs > STABLE_AFTER_MS) attempt = 0;
         lastReason = undefined;
       } catch (error) {
@@ -199,9 +210,21 @@ class NatsBus implements Bus {
     const missing = missingFrom(fields.version);
     if (missing !== undefined) this.#log({ level: 'warn', text: missing, fields });
     this.#state.enter('connected');
+    this.#parted = undefined;
+    void this.#leaveWhenParted(link, fields.server);
     await link.ended;
     this.#peers = link.peers;
     return performance.now() - openedAtMs;
+  }
+
+  async #leaveWhenParted(link: NatsLink, server: string): Promise<void> {
+    const { name } = this.#options;
+    const { signal } = this.#closing;
+    const stream = (): string | undefined => [...this.#keyValues.values()][0]?.stream;
+    const others = (): readonly string[] => this.#known.filter((known) => !known.endsWith(server));
+    if (!(await isParted(link, { stream, others, dial: (url) => dial([url], { name, credentials: this.#options, signal }) }))) return;
+    this.#parted = server;
+    link.giveUp('its server is parted from the others');
   }
 }
 

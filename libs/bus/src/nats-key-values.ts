@@ -48,6 +48,11 @@ export class NatsKeyValues implements KeyValues {
     this.#backlog = new PutBacklog(outboundMaxBytes);
   }
 
+  /** The stream in which it is kept. */
+  get stream(): string {
+    return this.#bucket.stream;
+  }
+
   attach(link: NatsLink): void {
     this.#bucket.attach(link);
   }

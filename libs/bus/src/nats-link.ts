@@ -161,6 +161,11 @@ export class NatsLink {
     this.#resolveEnded();
   }
 
+  /** Ends it as if the connection had been lost. */
+  giveUp(reason: string): void {
+    this.#lose(reason);
+  }
+
   #confirm(): void {
     const batch = [...this.#unconfirmed];
     this.#unconfirmed.clear();
