@@ -52,6 +52,14 @@ describe('the configuration of a hub', () => {
     expect(of({ ROOM_SYSTEM: '' })).toEqual([undefined, undefined]);
   });
 
+  it('refuses a damaged log unless it is told to set it aside', () => {
+    const of = (env: Record<string, string>) => {
+      const loaded = loadHubConfig(env);
+      return loaded.ok ? loaded.config.log.whenDamaged : loaded.problems.map(({ env: name }) => name);
+    };
+    expect([of({}), of({ CARILLON_HUB_LOG_WHEN_DAMAGED: 'set-aside' }), of({ CARILLON_HUB_LOG_WHEN_DAMAGED: 'delete' })]).toEqual(['refuse', 'set-aside', ['CARILLON_HUB_LOG_WHEN_DAMAGED']]);
+  });
+
   it('takes no other CARILLON_ name, those of other apps included', () => {
     expect(problemsOf({ CARILLON_HUB_PORT: '7100', CARILLON_REPEATER_LISTEN: '127.0.0.1:1', CARILLON_X: '1', OTHER_X: '1' })).toEqual(['CARILLON_HUB_PORT', 'CARILLON_REPEATER_LISTEN', 'CARILLON_X']);
   });

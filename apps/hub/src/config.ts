@@ -31,6 +31,7 @@ const settings = {
     defaultLane: setting({ env: 'CARILLON_HUB_DEFAULT_LANE', schema: oneOf(['durable', 'live'] as const), default: 'durable', help: 'The lane of rooms that no policy names.' }),
     replicas: setting({ env: 'CARILLON_HUB_LOG_REPLICAS', schema: oneOf(['1', '3'] as const).optional(), help: 'JetStream servers that keep each event; unset: as the stream is, and a new one three times where there are so many servers.' }),
     maxAgeMs: setting({ env: 'CARILLON_HUB_LOG_MAX_AGE_MS', schema: durationMs({ min: 0 }), default: '604800000', unit: 'ms', help: 'How long events of rooms that no policy names are kept; a week by default, 0: for ever.' }),
+    whenDamaged: setting({ env: 'CARILLON_HUB_LOG_WHEN_DAMAGED', schema: oneOf(['refuse', 'set-aside'] as const), default: 'refuse', help: 'What a hub does at its start with a log in CARILLON_DATA_DIR that cannot be read: it ends and says what is damaged (refuse), or it moves the log to a folder beside it whose name begins with log.bad- and begins an empty one (set-aside); readers with an older place are told a gap.' }),
     trail: setting({ env: 'CARILLON_HUB_TRAIL', schema: oneOf(['on', 'off'] as const), default: 'on', help: 'Whether this hub notes in the log what becomes of events of durable rooms, to be read at GET /events/:id/trail.' }),
     sweepIntervalMs: setting({ env: 'CARILLON_HUB_LOG_SWEEP_INTERVAL_MS', schema: durationMs({ min: 100 }), default: '60000', unit: 'ms', help: 'How often what is past retention is deleted.' }),
   },

@@ -10,6 +10,7 @@ export interface StubEvent {
   readonly room: string;
   readonly body: string;
   readonly at: number | undefined;
+  readonly et: number | undefined;
 }
 
 /** What becomes of an event: stored and acked, left without an answer, refused with a code, or the connection closed with a number and a reason. */
@@ -62,9 +63,9 @@ export async function startAckingHub(ws: Pick<Ws, 'WebSocketServer'>, { port = 0
     peer.socket.on('message', (bytes, isBinary) => {
       const parsed = isBinary && peer.socket.readyState === 1 ? parseFrame(bytes as Buffer, 2) : undefined;
       if (parsed?.ok !== true || parsed.fields.id === undefined) return;
-      const { id, at } = parsed.fields;
+      const { id, at, et } = parsed.fields;
       log.times.set(id, (log.times.get(id) ?? 0) + 1);
-      judge({ id, room: parsed.room, body: Buffer.from(parsed.body).toString(), at });
+      judge({ id, room: parsed.room, body: Buffer.from(parsed.body).toString(), at, et });
     });
   }
 

@@ -7,6 +7,7 @@ import { endOf } from './gate.ts';
 import type { LocalRooms } from './local-rooms.ts';
 import type { RepeaterCounts } from './metrics.ts';
 import type { Targets } from './targets.ts';
+import type { EventTimes } from './upstream-queue.ts';
 import type { Upstream } from './upstream.ts';
 
 /**
@@ -52,14 +53,14 @@ export class FramePaths {
   }
 
   /** Takes a frame of this site toward the hub, and at once to whoever hears its room; says what is wrong with one that is refused. */
-  up(bytes: Buffer, origin: FrameOrigin): FrameTaken {
+  up(bytes: Buffer, origin: FrameOrigin, times?: EventTimes): FrameTaken {
     const { upstream, localRooms, limits, counts } = this.#options;
     const parts = splitFrame(bytes, 1, limits);
     if (!parts.ok) return parts;
     const refused = origin.from === 'target' ? undefined : judge(origin.sender, parts, bytes);
     if (refused !== undefined) return refused;
     counts.take(origin.from, bytes.length);
-    const kept = upstream.offer(bytes, parts.tagEnd);
+    const kept = upstream.offer(bytes, parts.tagEnd, times);
     localRooms.hear(parts.room, outbound(bytes, parts, origin.lane));
     return { ok: true, kept };
   }

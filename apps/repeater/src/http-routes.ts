@@ -5,6 +5,7 @@ import { BodyReader, sendRefusal, type Logger, type ProblemDetail } from '@caril
 import { readRoomEvent } from '@carillon/schemas';
 import { encodeFrame, ERRORS, type ErrorCode } from '@carillon/wire';
 
+import { EVENT_TIME_FORMS, EVENT_TIME_HEADER, readEventTime } from './event-time.ts';
 import type { FramePaths } from './frame-paths.ts';
 import type { Admission, Gate } from './gate.ts';
 import { isJoinPath, pathOf } from './join-request.ts';
@@ -12,7 +13,8 @@ import type { RepeaterCounts } from './metrics.ts';
 import type { UpstreamQueue } from './upstream-queue.ts';
 
 /**
- *   POST /send     a key    one v2 event, taken like a frame of a device; answered when it is kept
+ *   POST /send     a key    one v2 event, taken like a frame of a device; answered when it is kept;
+ *                           `Carillon-Event-Time` says when it happened by the sender's clock
  *   GET  /status   a key    the original's shape
  *   GET  /health            a JSON string
  */
@@ -101,13 +103,15 @@ async function send(request: IncomingMessage, response: ServerResponse, { option
   // A body may take longer to arrive than its sender's right lasts.
   const ended = gate.recheck(sender);
   if (ended !== undefined) return refuse(response, { code: ended });
+  const eventAtMs = readEventTime(request.headers[EVENT_TIME_HEADER]);
+  if (eventAtMs === 'malformed') return refuse(response, { code: 'REQUEST_MALFORMED', detail: `${EVENT_TIME_HEADER} is ${EVENT_TIME_FORMS}` });
   const event = readRoomEvent(body.bytes);
   if (!event.ok) return refuse(response, event);
   const frame = Buffer.from(encodeFrame(event.room, body.bytes).buffer);
   if (frame.length > frameMaxBytes) return refuse(response, { code: 'BODY_TOO_LARGE', detail: `more than ${frameMaxBytes} bytes with its room` });
   // A sender that hears the answer can try again, so nothing older is dropped for it.
   if (!queue.fits(frame.length)) return refuse(response, { code: 'UPSTREAM_QUEUE_FULL' });
-  const taken = paths.up(frame, { from: 'http', sender: sender.principal, lane: undefined });
+  const taken = paths.up(frame, { from: 'http', sender: sender.principal, lane: undefined }, { eventAtMs });
   if (!taken.ok) return refuse(response, { code: taken.code, ...(taken.detail === undefined ? {} : { detail: taken.detail }) });
   const failed = await taken.kept;
   if (failed !== undefined) return refuse(response, { code: failed });

@@ -8,7 +8,7 @@ import { HubClock } from './hub-clock.ts';
 import { InFlight } from './in-flight.ts';
 import type { RepeaterCounts } from './metrics.ts';
 import { SendOrder } from './send-order.ts';
-import type { UpstreamLink, UpstreamQueue } from './upstream-queue.ts';
+import type { EventTimes, UpstreamLink, UpstreamQueue } from './upstream-queue.ts';
 
 /**
  * The upstream queue on disk. A frame is fsynced before anything else, handed over by `SendOrder`, and waits for the hub's
@@ -105,11 +105,11 @@ export class OutboxQueue implements UpstreamQueue {
     return this.#options.outbox.fits(length);
   }
 
-  async offer(bytes: Buffer, tagEnd: number): Promise<ErrorCode | undefined> {
+  async offer(bytes: Buffer, tagEnd: number, { eventAtMs }: EventTimes = {}): Promise<ErrorCode | undefined> {
     const { clock, nextId, outbox } = this.#options;
     this.#offered += 1;
     try {
-      const { record, prevKey } = await outbox.append({ id: nextId(), frame: bytes, tagEnd, recordedAtMs: clock(), clockOffsetMs: this.#hubClock.aheadMs });
+      const { record, prevKey } = await outbox.append({ id: nextId(), frame: bytes, tagEnd, recordedAtMs: clock(), eventAtMs, clockOffsetMs: this.#hubClock.aheadMs });
       this.#countDrops();
       this.#order.kept(record, prevKey);
       this.#link?.ready();
@@ -128,14 +128,14 @@ export class OutboxQueue implements UpstreamQueue {
     if (this.#inFlight.isFull) return undefined;
     const record = this.#order.takeAhead() ?? this.#takeBacklog();
     if (record === undefined) return undefined;
-    const { frame, id, key, recordedAtMs, tagEnd } = record;
+    const { eventAtMs, frame, id, key, recordedAtMs, tagEnd } = record;
     if (this.#link.acks) {
       this.#inFlight.add(id, key);
       if (this.#unanswered === undefined) this.#waitAnew();
     } else {
       this.#settle([key]);
     }
-    return { bytes: frame, tagEnd, offeredAtMs: recordedAtMs, fields: this.#link.acks ? formatTagFields({ id, at: this.#hubTimeOf(record) }) : '' };
+    return { bytes: frame, tagEnd, offeredAtMs: recordedAtMs, fields: this.#link.acks ? formatTagFields({ id, at: this.#hubTimeOf(record), ...(eventAtMs === undefined ? {} : { et: eventAtMs }) }) : '' };
   }
 
   /** When it was recorded, by the hub's clock: as it was known then, or else as it is known now. */

@@ -12,6 +12,12 @@ export interface UpstreamLink {
   readonly ready: () => void;
 }
 
+/** What a sender says of its event besides the frame. */
+export interface EventTimes {
+  /** When it happened, ms since 1970 by the sender's own clock. */
+  readonly eventAtMs?: number | undefined;
+}
+
 /**
  * What must still go up to the hub; nobody else may hold frames for it. In memory a repeater that is killed loses it;
  * the outbox is on disk, and gives up a frame only when the hub has it.
@@ -26,8 +32,8 @@ export interface UpstreamQueue {
   readonly hubAheadMs?: number | undefined;
   /** Whether a frame of this length can be offered without losing an older one. */
   fits(length: number): boolean;
-  /** Takes a frame, whose bytes are copied; resolves once it is kept, with why not if it is not. */
-  offer(bytes: Buffer, tagEnd: number): Promise<ErrorCode | undefined>;
+  /** Takes a frame, whose bytes are copied; resolves once it is kept, with why not if it is not. In memory, and toward a hub of the first protocol, times are of no effect. */
+  offer(bytes: Buffer, tagEnd: number, times?: EventTimes): Promise<ErrorCode | undefined>;
   /** The frame that goes next, if one may. */
   take(): QueuedFrame | undefined;
   /** The hub is there. */

@@ -7,7 +7,7 @@ import { REPEATER_HEADER, repeaterHeaderValue } from './device-id.ts';
 import type { RepeaterCounts } from './metrics.ts';
 import { Pump } from './pump.ts';
 import { until } from './until.ts';
-import type { UpstreamQueue } from './upstream-queue.ts';
+import type { EventTimes, UpstreamQueue } from './upstream-queue.ts';
 
 export interface UpstreamOptions {
   readonly hubUrl: string;
@@ -92,8 +92,8 @@ export class Upstream {
   }
 
   /** Queues a frame for the hub; resolves once it is kept, with why not if it is not. */
-  offer(bytes: Buffer, tagEnd: number): Promise<ErrorCode | undefined> {
-    return this.#options.queue.offer(bytes, tagEnd);
+  offer(bytes: Buffer, tagEnd: number, times?: EventTimes): Promise<ErrorCode | undefined> {
+    return this.#options.queue.offer(bytes, tagEnd, times);
   }
 
   /** Waits until everything queued has left; gives up when the hub is away or the signal aborts. */

@@ -17,10 +17,10 @@ describe('the configuration of a standalone', () => {
   });
 
   it('takes the settings of the hub, of the repeater, and its own', () => {
-    const loaded = loadStandaloneConfig({ CARILLON_HUB_NAME: 'desk', CARILLON_REPEATER_ID: 'ITB-1101-CP1', CARILLON_STANDALONE_ADMIN_LISTEN: '127.0.0.1:9', CARILLON_LOG_LEVEL: 'warn' });
+    const loaded = loadStandaloneConfig({ CARILLON_HUB_NAME: 'desk', CARILLON_HUB_LOG_WHEN_DAMAGED: 'set-aside', CARILLON_REPEATER_ID: 'ITB-1101-CP1', CARILLON_STANDALONE_ADMIN_LISTEN: '127.0.0.1:9', CARILLON_LOG_LEVEL: 'warn' });
     if (!loaded.ok) throw new Error(JSON.stringify(loaded.problems));
     const { common, hub, repeater } = loaded.config;
-    expect(hub.name).toBe('desk');
+    expect([hub.name, hub.log.whenDamaged]).toEqual(['desk', 'set-aside']);
     expect(repeater.id).toBe('ITB-1101-CP1');
     expect(common).toMatchObject({ adminListen: { port: 9 }, logLevel: 'warn' });
   });

@@ -66,7 +66,7 @@ export async function openStream(link: JetStreamLink, making: StreamMaking): Pro
   try {
     const info = await findOrMake(link, making);
     await makeGone(link, { stream: settings.stream, replicas: info.config.num_replicas });
-    const epoch = info.config.metadata?.[EPOCH_KEY] ?? `created-${info.created}`;
+    const epoch = epochOf(info);
     if (making.epoch !== undefined && making.epoch !== epoch) {
       if (!making.mayRecreate) throw new LogError('LOG_UNAVAILABLE', `The stream ${settings.stream} is another one than before: it was deleted and made anew. Restart this process to go on with it.`);
       log('warn', 'The stream of the event log was made anew: its sequences begin again', { stream: settings.stream, epoch });
@@ -85,8 +85,9 @@ export async function stateOf(stream: OpenStream): Promise<{ readonly state: Bou
   for (let tries = 1; ; tries += 1) {
     // As of the question: what is acked while it is under way may be more.
     const { head } = stream.seen;
-    const { state, cluster, config, created } = await stream.link.ask<StreamInfo>(`STREAM.INFO.${stream.name}`);
-    const epoch = config.metadata?.[EPOCH_KEY] ?? `created-${created}`;
+    const info = await stream.link.ask<StreamInfo>(`STREAM.INFO.${stream.name}`);
+    const { state, cluster } = info;
+    const epoch = epochOf(info);
     if (epoch !== stream.epoch || state.last_seq >= head) {
       if (epoch === stream.epoch) stream.seen.head = Math.max(stream.seen.head, state.last_seq);
       return { state, leader: cluster?.leader ?? '', epoch };
@@ -95,6 +96,9 @@ export async function stateOf(stream: OpenStream): Promise<{ readonly state: Bou
     await sleep(STALE_PAUSE_MS);
   }
 }
+
+/** Of a stream whose settings we may not write it is when it was made, in letters that a position is made of. */
+const epochOf = ({ config, created }: StreamInfo): string => config.metadata?.[EPOCH_KEY] ?? `created-${created.replaceAll(/[^0-9A-Za-z]/g, '')}`;
 
 /** True when the stream itself is not there any more. */
 export const isStreamUnknown = (error: unknown): boolean => error instanceof ApiFault && error.code === STREAM_UNKNOWN;

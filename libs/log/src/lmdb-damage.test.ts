@@ -1,4 +1,4 @@
-import { cp, mkdir, mkdtemp, open, readdir, rm, stat, truncate } from 'node:fs/promises';
+import { cp, mkdir, mkdtemp, readdir, readFile, rm, stat, truncate } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { dirname, basename, join } from 'node:path';
 
@@ -6,14 +6,17 @@ import { open as openLmdb, type Database } from 'lmdb';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 
 import { startChild } from './child.fixture.ts';
+import { dataFile, flipBit, raiseFormat, seeded } from './damaged-file.fixture.ts';
 import { openLmdbLog } from './lmdb-log.ts';
-import { writeNote } from './lmdb-records.ts';
-import { FORMAT_VERSION } from './lmdb-store.ts';
 
 const EVENTS = 2_000;
 const FLIPS = 60;
 const CUTS = 6;
 const META_KEY = Buffer.from([0, 0, 0, 1]);
+const PAGE_BYTES = 4_096;
+// Of a meta page, as in lmdb-meta.ts.
+const TABLES_ROOT_AT = 136;
+const TXN_AT = 152;
 const quiet = { warn: () => undefined };
 
 interface Outcome {
@@ -22,17 +25,6 @@ interface Outcome {
   readonly gaps?: readonly string[];
   readonly code?: string;
   readonly text?: string;
-}
-
-/** Numbers in [0, 1) that are the same each time (mulberry32). */
-function seeded(seed: number): () => number {
-  let state = seed;
-  return () => {
-    state = (state + 0x6d2b79f5) | 0;
-    let mixed = Math.imul(state ^ (state >>> 15), 1 | state);
-    mixed = (mixed + Math.imul(mixed ^ (mixed >>> 7), 61 | mixed)) ^ mixed;
-    return ((mixed ^ (mixed >>> 14)) >>> 0) / 4_294_967_296;
-  };
 }
 
 describe('a damaged log', { timeout: 120_000 }, () => {
@@ -61,13 +53,10 @@ describe('a damaged log', { timeout: 120_000 }, () => {
     await cp(join(sound, 'data.mdb'), join(dir, 'data.mdb'));
     return dir;
   };
-  const flip = async (dir: string, at: number, bit: number): Promise<void> => {
-    const file = await open(join(dir, 'data.mdb'), 'r+');
-    const byte = Buffer.alloc(1);
-    await file.read(byte, 0, 1, at);
-    byte[0] = (byte[0] ?? 0) ^ (1 << bit);
-    await file.write(byte, 0, 1, at);
-    await file.close();
+  const withNotes = async (dir: string, change: (notes: Database<Buffer, Buffer>) => Promise<unknown>): Promise<void> => {
+    const store = openLmdb<Buffer, Buffer>({ path: dir, overlappingSync: false, encoding: 'binary', maxDbs: 16, noSubdir: false });
+    await change(store.openDB<Buffer, Buffer>('notes', { encoding: 'binary', keyEncoding: 'binary' }));
+    await store.close();
   };
   const outcomes = async (dirs: readonly string[]): Promise<Outcome[]> => {
     const child = startChild('read-all.fixture.ts', dirs);
@@ -82,7 +71,7 @@ describe('a damaged log', { timeout: 120_000 }, () => {
     const dirs: string[] = [];
     for (let index = 0; index < FLIPS; index += 1) {
       const dir = await copy(`flip-${index}`);
-      await flip(dir, Math.floor(random() * size), Math.floor(random() * 8));
+      flipBit(dir, Math.floor(random() * size), Math.floor(random() * 8));
       dirs.push(dir);
     }
     const all = await outcomes(dirs);
@@ -126,15 +115,10 @@ describe('a damaged log', { timeout: 120_000 }, () => {
   });
 
   it('that does not say what it is is refused, or set aside', async () => {
-    const notesOf = async (dir: string, change: (notes: Database<Buffer, Buffer>) => Promise<unknown>): Promise<void> => {
-      const store = openLmdb<Buffer, Buffer>({ path: dir, overlappingSync: false, encoding: 'binary', maxDbs: 16 });
-      await change(store.openDB<Buffer, Buffer>('notes', { encoding: 'binary', keyEncoding: 'binary' }));
-      await store.close();
-    };
     const unreadable = await copy('unreadable');
-    await notesOf(unreadable, (notes) => notes.put(META_KEY, Buffer.from('not a note')));
+    await withNotes(unreadable, (notes) => notes.put(META_KEY, Buffer.from('not a note')));
     const missing = await copy('missing');
-    await notesOf(missing, (notes) => notes.remove(META_KEY));
+    await withNotes(missing, (notes) => notes.remove(META_KEY));
 
     for (const dir of [unreadable, missing]) {
       await expect(openLmdbLog({ dir, log: quiet })).rejects.toMatchObject({ code: 'LOG_UNAVAILABLE', message: expect.stringMatching(/is damaged/) as unknown });
@@ -144,14 +128,42 @@ describe('a damaged log', { timeout: 120_000 }, () => {
     }
   });
 
-  it('of a later format is refused with a sentence', async () => {
-    const dir = join(root, 'later');
-    await (await openLmdbLog({ dir, log: quiet })).close();
-    const store = openLmdb<Buffer, Buffer>({ path: dir, overlappingSync: false, encoding: 'binary', maxDbs: 16 });
-    const notes = store.openDB<Buffer, Buffer>('notes', { encoding: 'binary', keyEncoding: 'binary' });
-    await notes.put(META_KEY, writeNote({ format: FORMAT_VERSION + 1, epoch: 'later' }));
-    await store.close();
+  it('that has lost a bit of its meta pages or of the names of its tables is refused, and stays as it is', async () => {
+    const bytes = await readFile(dataFile(sound));
+    const latest = bytes.readBigUInt64LE(TXN_AT) > bytes.readBigUInt64LE(PAGE_BYTES + TXN_AT) ? 0 : PAGE_BYTES;
+    const tables = Number(bytes.readBigUInt64LE(latest + TABLES_ROOT_AT)) * PAGE_BYTES;
+    // Each of them ended the process, or was an empty table or an older state that nobody was told of.
+    const flips: [number, number][] = [
+      [18, 3], [PAGE_BYTES + 18, 3], [latest + 52, 2], [latest + 53, 5], [latest + 100, 1], [latest + TABLES_ROOT_AT, 0], [latest + 148, 1], [latest + 149, 0], [PAGE_BYTES - latest + TXN_AT, 3],
+      ...['notes', 'events', 'index', 'ids', 'rooms', 'workspaces', 'owed'].flatMap((name): [number, number][] => [0, name.length].map((at) => [tables + bytes.subarray(tables).indexOf(`${name}\0`) + at, 1])),
+    ];
+    const dirs: string[] = [];
+    for (const [at, bit] of flips) {
+      const dir = await copy(`lost-${at}-${bit}`);
+      flipBit(dir, at, bit);
+      dirs.push(dir);
+    }
+    for (const { dir, code, text } of await outcomes(dirs)) expect({ dir, code, text }).toEqual({ dir, code: 'LOG_UNAVAILABLE', text: expect.stringMatching(/is damaged/) as unknown });
+    for (const [index, [at, bit]] of flips.entries()) {
+      const dir = dirs[index] ?? '';
+      flipBit(dir, at, bit);
+      expect([dir, bytes.equals(await readFile(dataFile(dir)))]).toEqual([dir, true]);
+    }
+  });
 
-    await expect(openLmdbLog({ dir, log: quiet })).rejects.toMatchObject({ code: 'LOG_UNAVAILABLE', message: expect.stringMatching(/is of format 2; this version reads up to 1/) as unknown });
+  it('of a later format is refused with a sentence, and stays as it is', async () => {
+    const dir = await copy('later');
+    raiseFormat(dir);
+    const before = await readFile(dataFile(dir));
+    for (const whenDamaged of ['refuse', 'set-aside'] as const) {
+      await expect(openLmdbLog({ dir, log: quiet, whenDamaged })).rejects.toMatchObject({ code: 'LOG_UNAVAILABLE', message: expect.stringMatching(/is of format 2; this version reads up to 1\. Run the version that wrote it/) as unknown });
+    }
+    expect(before.equals(await readFile(dataFile(dir)))).toBe(true);
+  });
+
+  it('says what its owner can do about it', async () => {
+    const dir = await copy('advised');
+    await truncate(dataFile(dir), Math.floor(size / 2));
+    await expect(openLmdbLog({ dir, log: quiet, damagedAdvice: 'Ask the operator.' })).rejects.toMatchObject({ message: expect.stringMatching(/is damaged: its file is cut off.*\. Ask the operator\.$/) as unknown });
   });
 });

@@ -2,6 +2,7 @@ import { closeSync, existsSync, fstatSync, mkdirSync, openSync, readdirSync, rea
 import { join } from 'node:path';
 
 import { LogError } from './event-log.ts';
+import { DB_BYTES, HEAD_BYTES, HEADER_BYTES, latestMeta, pageBytesOf, readTree, type Meta, type Tree } from './lmdb-meta.ts';
 import { damagedFault, Unsound, type LogLog } from './log-faults.ts';
 
 /*
@@ -10,24 +11,16 @@ import { damagedFault, Unsound, type LogLog } from './log-faults.ts';
  * first with plain reads: from the latest meta page down every tree, each page in bounds, where it belongs, and met once, its keys
  * in order (a search would pass by what stands behind one that is not). Values are not looked at: records have checksums.
  *
- * Layout: LMDB's data format 2 (mdb.c: MDB_page_header, MDB_meta, MDB_db, MDB_node, MDB_ovpage), little-endian, 64 bits.
+ * Layout: as in lmdb-meta.ts, and MDB_node, MDB_ovpage.
  */
 const DATA_FILE = 'data.mdb';
-const MAGIC = 0xbeefc0de;
-const DATA_VERSION = 2;
-const HEADER_BYTES = 24;
-const META_DBS = HEADER_BYTES + 24;
-const DB_BYTES = 48;
 const NODE_BYTES = 8;
-const NO_PAGE = 0xffff_ffff_ffff_ffffn;
 const BRANCH = 0x01;
 const LEAF = 0x02;
 const OVERFLOW = 0x04;
 const BIG_DATA = 0x01;
 const SUB_DATA = 0x02;
 const BIG_ENTRY_BYTES = 24;
-const DEPTH_MAX = 32;
-const PAGE_SIZES: readonly number[] = [4_096, 8_192, 16_384, 32_768, 65_536];
 // 1 GiB of the usual pages takes about 2 s here. Of a larger log the leaves are not read: a bit lost in one of them is not found.
 const LEAVES_READ_MAX_PAGES = 262_144;
 
@@ -65,14 +58,10 @@ export function fileFault(dir: string): string | undefined {
   }
 }
 
-interface Tree {
-  readonly depth: number;
-  readonly root: number;
-}
-
-/** What a walk looks at besides: the order of keys, or each value of the list of free pages. */
+/** What a walk looks at besides: the order of keys, each value of the list of free pages, or that all there is are tables. */
 interface Look {
   readonly isOrdered: boolean;
+  readonly isOfTables?: boolean;
   readonly free?: (value: Buffer) => void;
 }
 
@@ -88,47 +77,29 @@ class PageWalk {
   readonly #file: number;
   readonly #pageCount: number;
   readonly #pageBytes: number;
-  readonly #meta: Buffer;
+  readonly #meta: Meta;
   readonly #met: Uint8Array;
 
   constructor(file: number, size: number) {
     this.#file = file;
-    const head = Buffer.alloc(Math.min(size, 256));
-    readSync(file, head, 0, head.length, 0);
-    if (head.length < 256) throw new Unsound('its file is cut off');
-    this.#pageBytes = head.readUInt32LE(META_DBS);
-    if (!PAGE_SIZES.includes(this.#pageBytes)) throw new Unsound('its first page is unreadable');
+    const head = Buffer.alloc(Math.min(size, HEAD_BYTES));
+    readSync(this.#file, head, 0, head.length, 0);
+    if (head.length < HEAD_BYTES) throw new Unsound('its file is cut off');
+    this.#pageBytes = pageBytesOf(head);
     this.#pageCount = Math.floor(size / this.#pageBytes);
     this.#met = new Uint8Array(Math.ceil(this.#pageCount / 8));
-    this.#meta = this.#latestMeta();
+    this.#met[0] = 0b11;
+    this.#meta = latestMeta([this.#pageBytesAt(0), this.#pageBytesAt(1)], this.#pageCount);
   }
 
   walk(): void {
-    const last = this.#meta.readBigUInt64LE(META_DBS + 2 * DB_BYTES);
-    // The file may be shorter than that: what is free at the end was never written.
-    if (last > 2n ** 48n) throw new Unsound('its meta page is unreadable');
-    // The names of tables and the numbers of transactions have orders of their own.
-    this.#walk(treeAt(this.#meta, META_DBS + DB_BYTES), { isOrdered: false });
-    this.#walk(treeAt(this.#meta, META_DBS), { isOrdered: false, free: (value) => this.#requireFree(value, Number(last)) });
-  }
-
-  #latestMeta(): Buffer {
-    const metas = [0, 1].map((number) => {
-      if (number >= this.#pageCount) throw new Unsound('its file is cut off');
-      this.#met[0] = (this.#met[0] ?? 0) | (1 << number);
-      const page = this.#pageBytesAt(number);
-      if (page.readUInt32LE(HEADER_BYTES) !== MAGIC || (page.readUInt32LE(HEADER_BYTES + 4) & 0xffff) !== DATA_VERSION || page.readUInt32LE(META_DBS) !== this.#pageBytes) throw new Unsound('a meta page is unreadable');
-      return page;
-    });
-    const [one, other] = metas;
-    if (one === undefined || other === undefined) throw new Unsound('its file is cut off');
-    return txnOf(one) > txnOf(other) ? one : other;
+    this.#walk(this.#meta.tables, { isOrdered: true, isOfTables: true });
+    // The numbers of transactions are in the order of this machine's bytes.
+    this.#walk(this.#meta.free, { isOrdered: false, free: (value) => this.#requireFree(value, this.#meta.lastPage) });
   }
 
   #walk(tree: Tree | undefined, look: Look): void {
-    if (tree === undefined) return;
-    if (tree.depth < 1 || tree.depth > DEPTH_MAX) throw new Unsound('a tree has an impossible depth');
-    this.#walkPage(tree.root, { depth: tree.depth, look, bounds: NO_BOUNDS });
+    if (tree !== undefined) this.#walkPage(tree.root, { depth: tree.depth, look, bounds: NO_BOUNDS });
   }
 
   #walkPage(number: number, { depth, look, bounds }: { readonly depth: number; readonly look: Look; readonly bounds: KeyBounds }): void {
@@ -138,7 +109,7 @@ class PageWalk {
     if (look.isOrdered) requireOrder(page, { nodes: isLeaf ? nodes : nodes.slice(1), bounds, number });
     for (const [index, node] of nodes.entries()) {
       if (isLeaf) {
-        this.#lookAtLeaf(page, node, look.free);
+        this.#lookAtLeaf(page, node, look);
         continue;
       }
       const child = page.readUInt32LE(node) + page.readUInt16LE(node + 4) * 2 ** 32;
@@ -153,19 +124,21 @@ class PageWalk {
     return this.#pageCount <= LEAVES_READ_MAX_PAGES;
   }
 
-  #lookAtLeaf(page: Buffer, node: number, free: ((value: Buffer) => void) | undefined): void {
+  #lookAtLeaf(page: Buffer, node: number, { free, isOfTables = false }: Look): void {
     const bytes = page.readUInt32LE(node);
     const flags = page.readUInt16LE(node + 4);
     const data = node + NODE_BYTES + page.readUInt16LE(node + 6);
-    if ((flags & ~(BIG_DATA | SUB_DATA)) !== 0) throw new Unsound('an entry is of an unknown kind');
+    if (isOfTables ? flags !== SUB_DATA : (flags & ~BIG_DATA) !== 0) throw new Unsound('an entry is of an unknown kind');
     const inPage = (flags & BIG_DATA) === 0 ? bytes : BIG_ENTRY_BYTES;
     if (data + inPage > page.length) throw new Unsound('an entry leads out of its page');
     if ((flags & BIG_DATA) !== 0) {
       const big = this.#bigData(page, data, bytes);
       free?.(big());
-    } else if ((flags & SUB_DATA) !== 0) {
+    } else if (isOfTables) {
       if (bytes !== DB_BYTES) throw new Unsound('a table is unreadable');
-      this.#walk(treeAt(page, data), { isOrdered: true });
+      // lmdb-js ends names with it, and leaves it out where it tells them.
+      if (page[data - 1] !== 0) throw new Unsound('a table has lost its name');
+      this.#walk(readTree(page, data), { isOrdered: true });
     } else free?.(page.subarray(data, data + bytes));
   }
 
@@ -208,12 +181,12 @@ class PageWalk {
     this.#meet(number);
     const page = this.#pageBytesAt(number);
     if (numberAt(page, 0) !== number || page.readUInt16LE(18) !== kind) throw new Unsound(`page ${number} is not what it should be`);
-    if (page.readBigUInt64LE(8) > txnOf(this.#meta)) throw new Unsound(`page ${number} is of a later time`);
+    if (page.readBigUInt64LE(8) > this.#meta.txn) throw new Unsound(`page ${number} is of a later time`);
     return page;
   }
 
   #meet(number: number): void {
-    if (!(number >= 2 && number < this.#pageCount)) throw new Unsound('its file is cut off, or a page is unreadable');
+    if (!(number >= 2 && number < this.#pageCount && number <= this.#meta.lastPage)) throw new Unsound('its file is cut off, or a page is unreadable');
     if (this.#isMet(number)) throw new Unsound(`page ${number} is in two places`);
     this.#met[number >> 3] = (this.#met[number >> 3] ?? 0) | (1 << (number & 7));
   }
@@ -230,14 +203,7 @@ class PageWalk {
   }
 }
 
-const txnOf = (meta: Buffer): bigint => meta.readBigUInt64LE(META_DBS + 2 * DB_BYTES + 8);
-
 const numberAt = (page: Buffer, at: number): number => Number(page.readBigUInt64LE(at));
-
-function treeAt(page: Buffer, at: number): Tree | undefined {
-  const root = page.readBigUInt64LE(at + 40);
-  return root === NO_PAGE ? undefined : { depth: page.readUInt16LE(at + 6), root: Number(root) };
-}
 
 /** Where the nodes of a page are. They fill it from `upper` to its end, without a gap: a size that is not right is noticed. */
 function nodesOf(page: Buffer, { number, isLeaf }: { readonly number: number; readonly isLeaf: boolean }): readonly number[] {

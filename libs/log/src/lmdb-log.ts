@@ -13,7 +13,7 @@ import { LmdbReader } from './lmdb-read.ts';
 import { readNote } from './lmdb-records.ts';
 import { LmdbStore } from './lmdb-store.ts';
 import { LmdbSweeper } from './lmdb-sweep.ts';
-import { closedFault, damageOf, storeFault, type LogLog } from './log-faults.ts';
+import { closedFault, damagedFault, damageOf, storeFault, type LogLog } from './log-faults.ts';
 import { LogStates } from './log-states.ts';
 import { LogTails } from './log-tail.ts';
 import { RoomBook } from './room-book.ts';
@@ -31,6 +31,8 @@ export interface OpenLmdbLogOptions {
   readonly waitingMaxBytes?: number;
   /** What to do with a log that cannot be opened because it is damaged: 'refuse' (default), or move it to `<dir>.bad-<time>` and begin another epoch. */
   readonly whenDamaged?: 'refuse' | 'set-aside';
+  /** What the refusal of a damaged log says can be done, as a sentence; by default it speaks of the option above. */
+  readonly damagedAdvice?: string;
   readonly clock?: LogClock;
 }
 
@@ -53,7 +55,7 @@ export async function openLmdbLog(options: OpenLmdbLogOptions): Promise<EventLog
   }
 }
 
-async function soundStore({ dir, log, whenDamaged = 'refuse' }: OpenLmdbLogOptions, { now }: LogClock): Promise<LmdbStore> {
+async function soundStore({ dir, log, whenDamaged = 'refuse', damagedAdvice }: OpenLmdbLogOptions, { now }: LogClock): Promise<LmdbStore> {
   const open = (): Promise<LmdbStore> => {
     requireSoundFile(dir);
     return LmdbStore.open(dir, now);
@@ -62,7 +64,8 @@ async function soundStore({ dir, log, whenDamaged = 'refuse' }: OpenLmdbLogOptio
     return await open();
   } catch (error) {
     const fault = damageOf(error);
-    if (fault === undefined || whenDamaged === 'refuse') throw error;
+    if (fault === undefined) throw error;
+    if (whenDamaged === 'refuse') throw damagedFault(dir, fault, damagedAdvice);
     setAside(dir, { log, nowMs: now(), fault });
     return open();
   }

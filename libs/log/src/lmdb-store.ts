@@ -6,7 +6,8 @@ import { DiskRoom, diskFreeBytes, hasRoomToOpen, type CommitSize, type StatTable
 import { LogError } from './event-log.ts';
 import { idKeys, numberAndSeqKeys, numberKeys, seqKeys, timeAndSeqKeys, type IdKey, type NumberAndSeq } from './lmdb-keys.ts';
 import { readNote, writeNote } from './lmdb-records.ts';
-import { damagedFault, storeFault } from './log-faults.ts';
+import { requireKnownTables, tablesOf } from './lmdb-tables.ts';
+import { damagedFault, storeFault, Unsound } from './log-faults.ts';
 
 /** Of the layout below. A log of a later format is refused; there is no earlier one. */
 export const FORMAT_VERSION = 1;
@@ -53,6 +54,7 @@ export interface LogHead {
 /** Keys of `notes`. */
 const META_NOTE = 1;
 const HEAD_NOTE = 2;
+const NAMES: readonly string[] = ['notes', 'events', 'index', 'ids', 'expiries', 'rooms', 'workspaces', 'consumers', 'owed'];
 
 /**
  * The tables of a log in one LMDB environment:
@@ -92,8 +94,10 @@ export class LmdbStore {
       const options = { encoding: 'binary', keyEncoder } as const;
       return root.openDB<Buffer, number>(name, options) as Database<Buffer> as unknown as Table<Key>;
     };
+    const there = tablesOf(root);
     this.#notes = table('notes', numberKeys);
     const meta = this.#readMeta();
+    requireKnownTables(there, NAMES);
     this.events = table('events', seqKeys);
     this.index = table('index', numberAndSeqKeys);
     this.ids = table('ids', idKeys);
@@ -117,7 +121,7 @@ export class LmdbStore {
       return new LmdbStore(root, dir, now);
     } catch (error) {
       await root?.close();
-      throw storeFault(error);
+      throw error instanceof Unsound ? damagedFault(dir, error.message) : storeFault(error);
     }
   }
 

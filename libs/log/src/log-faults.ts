@@ -20,8 +20,9 @@ export function storeFault(error: unknown): LogError {
 /** What makes a log that cannot be opened one that may be set aside. */
 export class Unsound extends Error {}
 
-export function damagedFault(dir: string, what: string): LogError {
-  return new LogError('LOG_UNAVAILABLE', `The log in ${dir} is damaged: ${what}. Restore it, or open it once with the option to set a damaged log aside.`, { cause: new Unsound(what) });
+/** `advice`: what its owner can do, as a sentence. */
+export function damagedFault(dir: string, what: string, advice = 'Restore it, or open it once with the option to set a damaged log aside.'): LogError {
+  return new LogError('LOG_UNAVAILABLE', `The log in ${dir} is damaged: ${what}. ${advice}`, { cause: new Unsound(what) });
 }
 
 /** What is damaged of a log that could not be opened; undefined: it was something else. */

@@ -1,8 +1,6 @@
-import { closeSync, fstatSync, openSync, readSync, renameSync } from 'node:fs';
+import { closeSync, existsSync, fstatSync, openSync, readSync, renameSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 
-import { fileFault } from './lmdb-file.ts';
-import type { LogLog } from './log-faults.ts';
 import { readOutboxPlace } from './outbox-record.ts';
 
 /*
@@ -10,9 +8,14 @@ import { readOutboxPlace } from './outbox-record.ts';
  * checksum of its own. They are looked for page by page, wherever the trees lead, and put into a new outbox in their order. Pages
  * that were free by then bring back events that had been settled: they go again under the same ids.
  *
+ *   data.mdb ──(damaged)──▶ data.mdb.salvage ──(all that can be read is in a new data.mdb)──▶ data.mdb.bad-<time>
+ *
+ * A start that finds the name in the middle was interrupted: what it had taken over is thrown away, and taken over anew.
+ *
  * Layout as in lmdb-file.ts.
  */
 const DATA_FILE = 'data.mdb';
+const SALVAGE_FILE = `${DATA_FILE}.salvage`;
 /** LMDB's own for what this package makes. */
 const PAGE_BYTES = 4_096;
 const META_PAGES = 2;
@@ -30,13 +33,25 @@ interface Found {
   readonly length: number;
 }
 
-/** Moves the file of an outbox aside when it cannot be trusted, and says where to; undefined: it can be, or there is none. */
-export function setOutboxAside(dir: string, { log, nowMs }: { readonly log: LogLog; readonly nowMs: number }): string | undefined {
-  const fault = fileFault(dir);
-  if (fault === undefined) return undefined;
+/** The file of an outbox whose salvage was interrupted, if there is one; what it had come to is gone. */
+export function interruptedSalvage(dir: string): string | undefined {
+  const path = join(dir, SALVAGE_FILE);
+  if (!existsSync(path)) return undefined;
+  rmSync(join(dir, DATA_FILE), { force: true });
+  return path;
+}
+
+/** Moves the file of an outbox that cannot be trusted out of the way, and says where to. */
+export function setOutboxAside(dir: string): string {
+  const path = join(dir, SALVAGE_FILE);
+  renameSync(join(dir, DATA_FILE), path);
+  return path;
+}
+
+/** Keeps a file whose records were taken over to be looked at, and says as what. */
+export function keepSalvaged(dir: string, nowMs: number): string {
   const to = join(dir, `${DATA_FILE}.bad-${new Date(nowMs).toISOString().replace(/[:.]/g, '-')}`);
-  renameSync(join(dir, DATA_FILE), to);
-  log.warn({ dir, to, fault }, 'a damaged outbox was set aside; what can be read of it is taken over');
+  renameSync(join(dir, SALVAGE_FILE), to);
   return to;
 }
 

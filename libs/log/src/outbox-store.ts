@@ -4,11 +4,13 @@ import { DiskRoom, diskFreeBytes, hasRoomToOpen, type CommitSize, type StatTable
 import { numberKeys, seqKeys } from './lmdb-keys.ts';
 import { readNote, writeNote } from './lmdb-records.ts';
 import type { Table } from './lmdb-store.ts';
-import { storeFault } from './log-faults.ts';
+import { requireKnownTables, tablesOf } from './lmdb-tables.ts';
+import { storeFault, Unsound } from './log-faults.ts';
 
 /** Of the layout below; an outbox of a later format is refused. */
 const FORMAT_VERSION = 1;
 const HEAD_NOTE = 1;
+const NAMES: readonly string[] = ['records', 'rooms', 'latest', 'dead', 'notes'];
 // LMDB reports a page that was written in part, as on a full disk, as an input/output error.
 const EIO = 5;
 // Less than this free is a full disk: a commit with a large frame does not fit.
@@ -72,7 +74,10 @@ export class OutboxStore {
       return root.openDB<Buffer, number>(name, options);
     };
     const named = (name: string): Table<Buffer> => root.openDB<Buffer, Buffer>(name, { encoding: 'binary', keyEncoding: 'binary' });
+    const there = tablesOf(root);
     this.#notes = numbered('notes', numberKeys);
+    this.#requireFormat();
+    requireKnownTables(there, NAMES);
     this.records = numbered('records', seqKeys);
     this.rooms = named('rooms');
     this.latest = named('latest');
@@ -81,7 +86,7 @@ export class OutboxStore {
     this.#room = new DiskRoom(tables as unknown as readonly StatTable[], () => diskFreeBytes(dir));
   }
 
-  /** Opens or makes the store of an outbox. Throws LOG_UNAVAILABLE. */
+  /** Opens or makes the store of an outbox. Throws LOG_UNAVAILABLE, and for a later format before anything is written; Unsound. */
   static async open(dir: string): Promise<OutboxStore> {
     let root: RootDatabase<Buffer, number> | undefined;
     try {
@@ -91,18 +96,24 @@ export class OutboxStore {
       return new OutboxStore(root, dir);
     } catch (error) {
       await root?.close();
-      throw outboxFault(error);
+      throw error instanceof Unsound ? error : outboxFault(error);
     }
   }
 
-  /** The totals; counted anew when what was written of them cannot be read. Throws LOG_UNAVAILABLE for a later format. */
+  /** The totals; counted anew when what was written of them is not there or cannot be read. */
   readHead(): OutboxHead {
+    return this.#readHead() ?? this.#count();
+  }
+
+  #readHead(): (OutboxHead & { readonly format: number }) | undefined {
     const note = this.#notes.getBinary(HEAD_NOTE);
-    if (note === undefined) return EMPTY_HEAD;
-    const head = readNote(note) as (OutboxHead & { readonly format: number }) | undefined;
-    if (head === undefined) return this.#count();
-    if (head.format > FORMAT_VERSION) throw new OutboxError('LOG_UNAVAILABLE', `The outbox in ${this.#dir} is of format ${head.format}; this version reads up to ${FORMAT_VERSION}.`);
-    return head;
+    return note === undefined ? undefined : (readNote(note) as (OutboxHead & { readonly format: number }) | undefined);
+  }
+
+  /** Before any other table is touched: an outbox of a later format stays as it is. */
+  #requireFormat(): void {
+    const format = this.#readHead()?.format ?? FORMAT_VERSION;
+    if (format > FORMAT_VERSION) throw new OutboxError('LOG_UNAVAILABLE', `The outbox in ${this.#dir} is of format ${format}; this version reads up to ${FORMAT_VERSION}. Run the version that wrote it, or a later one.`);
   }
 
   /** Only inside `commit`. */

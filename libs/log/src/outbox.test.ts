@@ -1,11 +1,12 @@
 import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { crc32 } from 'node:zlib';
 
 import { eventually } from '@carillon/testing';
+import { open as openLmdb } from 'lmdb';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 
+import { dataFile, raiseFormat } from './damaged-file.fixture.ts';
 import { openOutbox, type OpenOutboxOptions, type Outbox, type OutboxEvent } from './outbox.ts';
 
 let dir: string;
@@ -207,31 +208,37 @@ describe('an outbox of a later format', () => {
     await open();
     await append('a');
     await outbox.close();
-    const path = join(dir, 'data.mdb');
-    const sound = await readFile(path);
-    const later = Buffer.from(sound);
-    for (let at = later.indexOf('{"format":1,'); at !== -1; at = later.indexOf('{"format":1,', at + 1)) {
-      later.write('9', at + '{"format":'.length);
-      later.writeUInt32BE(crc32(later.subarray(at, later.indexOf('}', at) + 1)), at - 4);
-    }
-    await writeFile(path, later);
-    await expect(open()).rejects.toMatchObject({ name: 'OutboxError', code: 'LOG_UNAVAILABLE', message: expect.stringMatching(/is of format 9; this version reads up to 1/) as unknown });
-    await writeFile(path, sound);
+    const sound = await readFile(dataFile(dir));
+    raiseFormat(dir);
+    // What it has besides is not known here.
+    const store = openLmdb({ path: dir, overlappingSync: false, maxDbs: 16, noSubdir: false });
+    store.openDB('tomorrow', {});
+    await store.close();
+    const later = await readFile(dataFile(dir));
+    await expect(open()).rejects.toMatchObject({ name: 'OutboxError', code: 'LOG_UNAVAILABLE', message: expect.stringMatching(/is of format 2; this version reads up to 1\. Run the version that wrote it, or a later one\.$/) as unknown });
+    expect(later.equals(await readFile(dataFile(dir)))).toBe(true);
+    await writeFile(dataFile(dir), sound);
     await open();
     expect(ids()).toEqual(['a']);
   });
 });
 
 describe('damaged totals', () => {
-  it('are counted anew', async () => {
+  it.each(['cannot be read', 'are not there'])('are counted anew when they %s', async (what) => {
     await open();
     const kept = await append('a', 'b', 'c');
     await outbox.bury(kept[0]?.record.key ?? 0, 'SEND_DENIED');
     const { frames, bytes, lastKey, deadFrames } = outbox;
     await outbox.close();
-    const file = await readFile(join(dir, 'data.mdb'));
-    for (let at = file.indexOf('{"format":1,'); at !== -1; at = file.indexOf('{"format":1,', at + 1)) file[at + 3] = 0;
-    await writeFile(join(dir, 'data.mdb'), file);
+    if (what === 'cannot be read') {
+      const file = await readFile(dataFile(dir));
+      for (let at = file.indexOf('{"format":1,'); at !== -1; at = file.indexOf('{"format":1,', at + 1)) file[at + 3] = 0;
+      await writeFile(dataFile(dir), file);
+    } else {
+      const store = openLmdb({ path: dir, overlappingSync: false, maxDbs: 16, noSubdir: false });
+      await store.openDB<Buffer, Buffer>('notes', { encoding: 'binary', keyEncoding: 'binary' }).remove(Buffer.from([0, 0, 0, 1]));
+      await store.close();
+    }
     await open();
     expect([outbox.frames, outbox.bytes, outbox.lastKey, outbox.deadFrames]).toEqual([frames, bytes, lastKey, deadFrames]);
     await append('d');
@@ -244,9 +251,9 @@ describe('a damaged record', () => {
     await open();
     const kept = await append('a', 'body-that-is-hit', 'c');
     await outbox.close();
-    const file = await readFile(join(dir, 'data.mdb'));
+    const file = await readFile(dataFile(dir));
     for (let at = file.indexOf('body-that-is-hit'); at !== -1; at = file.indexOf('body-that-is-hit', at + 1)) file[at + 3] = 0;
-    await writeFile(join(dir, 'data.mdb'), file);
+    await writeFile(dataFile(dir), file);
 
     await open();
     expect(ids()).toEqual(['a', 'c']);

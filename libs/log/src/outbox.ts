@@ -2,12 +2,13 @@ import { createHash } from 'node:crypto';
 import { mkdir } from 'node:fs/promises';
 
 import { lockDirectory, type DirectoryLock } from './directory-lock.ts';
+import { fileFault } from './lmdb-file.ts';
 import { readNote } from './lmdb-records.ts';
-import type { LogLog } from './log-faults.ts';
+import { Unsound, type LogLog } from './log-faults.ts';
 import { OutboxCommits, type OutboxCounts } from './outbox-commits.ts';
 import { type DeadRecord, type OutboxOverflow } from './outbox-plan.ts';
 import { fitsOutboxRecord, readOutboxRecord, RECORD_HEAD_BYTES, writeOutboxRecord, type OutboxEvent, type OutboxRecord } from './outbox-record.ts';
-import { salvageRecords, setOutboxAside } from './outbox-salvage.ts';
+import { interruptedSalvage, keepSalvaged, salvageRecords, setOutboxAside } from './outbox-salvage.ts';
 import { OutboxError, outboxFault, OutboxStore } from './outbox-store.ts';
 
 /*
@@ -56,16 +57,35 @@ export async function openOutbox(options: OpenOutboxOptions): Promise<Outbox> {
   try {
     await mkdir(dir, { recursive: true, mode: 0o700 });
     lock = await lockDirectory(dir);
-    const aside = setOutboxAside(dir, { log, nowMs: clock() });
-    store = await OutboxStore.open(dir);
+    const sound = await soundStore(dir, log);
+    store = sound.store;
     const outbox = new Outbox(store, lock, options);
-    if (aside !== undefined) log.warn({ dir, events: await outbox.takeOver(salvageRecords(aside)) }, 'events of a damaged outbox were taken over');
+    if (sound.salvage !== undefined) {
+      const taken = await outbox.takeOver(salvageRecords(sound.salvage));
+      log.warn({ dir, ...taken, file: keepSalvaged(dir, clock()) }, 'events of a damaged outbox were taken over');
+    }
     return outbox;
   } catch (error) {
     await store?.close();
     await lock?.release();
     throw outboxFault(error);
   }
+}
+
+/** The store of an outbox, and the file whose records are to be taken over when it was not sound. */
+async function soundStore(dir: string, log: LogLog): Promise<{ readonly store: OutboxStore; readonly salvage: string | undefined }> {
+  const interrupted = interruptedSalvage(dir);
+  if (interrupted !== undefined) return { store: await OutboxStore.open(dir), salvage: interrupted };
+  const sound = fileFault(dir) ?? (await OutboxStore.open(dir).catch(unsoundness));
+  if (typeof sound !== 'string') return { store: sound, salvage: undefined };
+  log.warn({ dir, fault: sound }, 'a damaged outbox was set aside; what can be read of it is taken over');
+  const salvage = setOutboxAside(dir);
+  return { store: await OutboxStore.open(dir), salvage };
+}
+
+function unsoundness(error: unknown): string {
+  if (error instanceof Unsound) return error.message;
+  throw error;
 }
 
 export class Outbox {
@@ -144,13 +164,15 @@ export class Outbox {
     return { record: kept, prevKey };
   }
 
-  /** Keeps records of another outbox, in their order; answers how many were kept. */
-  async takeOver(records: Iterable<Buffer>): Promise<number> {
-    let kept = 0;
+  /** Keeps records of another outbox, in their order; answers how many were kept, and how many had no room. */
+  async takeOver(records: Iterable<Buffer>): Promise<{ readonly events: number; readonly lost: number }> {
+    let [events, lost] = [0, 0];
     let batch: Promise<unknown>[] = [];
     let bytes = 0;
     const settle = async (): Promise<void> => {
-      kept += (await Promise.allSettled(batch)).filter(({ status }) => status === 'fulfilled').length;
+      const kept = (await Promise.allSettled(batch)).filter(({ status }) => status === 'fulfilled').length;
+      events += kept;
+      lost += batch.length - kept;
       [batch, bytes] = [[], 0];
     };
     for (const record of records) {
@@ -159,7 +181,7 @@ export class Outbox {
       if (bytes >= PAGE_MAX_BYTES) await settle();
     }
     await settle();
-    return kept;
+    return { events, lost };
   }
 
   /** The first events after a key, at most so many and about a megabyte, in order. What cannot be read is passed over and taken out. */

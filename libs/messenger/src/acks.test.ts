@@ -38,7 +38,7 @@ describe('a publish in the second protocol', () => {
     await expect(rig.messenger.send('A', '1', { traceparent: 'x' })).rejects.toMatchObject({ code: 'TAG_LINE_INVALID' });
   });
 
-  it('that was not answered goes again, once stored, before anything newer', async () => {
+  it('P1 P2 P6: that was not answered goes again, once stored, before anything newer', async () => {
     const rig = await joinedRig();
     const sent = ['1', '2', '3'].map((body) => rig.messenger.send('A', body));
     await turn();
@@ -55,7 +55,7 @@ describe('a publish in the second protocol', () => {
     expect(bodies(rig)).toEqual(['1', '2', '3', '4']);
   });
 
-  it('waits for its turn when as many as the hub takes wait for answers', async () => {
+  it('P4: waits for its turn when as many as the hub takes wait for answers', async () => {
     const rig = await joinedRig({}, { publishesMax: 2 });
     const sent = ['1', '2', '3'].map((body) => rig.messenger.send('A', body));
     await rig.settle();
@@ -68,7 +68,7 @@ describe('a publish in the second protocol', () => {
     await Promise.all(sent);
   });
 
-  it('of an id that waits for its answer waits for that', async () => {
+  it('P4: of an id that waits for its answer waits for that', async () => {
     const rig = await joinedRig();
     const sent = [rig.messenger.send('A', '1', { id: 'one' }), rig.messenger.send('A', '1', { id: 'one' })];
     await rig.settle();
@@ -92,7 +92,7 @@ describe('a publish in the second protocol', () => {
     expect(rig.messenger.state.queuedBytes).toBe(0);
   });
 
-  it('holds room until it is answered, and is refused when there is none', async () => {
+  it('P5: holds room until it is answered, and is refused when there is none', async () => {
     const rig = await joinedRig({ outboundMaxBytes: 8 });
     const sent = [rig.messenger.send('A', '12'), rig.messenger.send('A', '34')];
     await rig.settle();
@@ -106,7 +106,7 @@ describe('a publish in the second protocol', () => {
     await Promise.all(sent);
   });
 
-  it('is one of a bounded number, answered or not', async () => {
+  it('P5: is one of a bounded number, answered or not', async () => {
     const rig = await joinedRig();
     for (let count = 0; count < OUTBOUND_MAX_FRAMES; count += 1) rig.messenger.send('A', '').catch(() => undefined);
     await expect(rig.messenger.send('A', '')).rejects.toMatchObject({ code: 'PUBLISH_QUEUE_FULL' });
@@ -119,7 +119,7 @@ describe('a publish in the second protocol', () => {
     expect(rig.messenger.state.queuedBytes).toBe(0);
   });
 
-  it('that is aborted may have been stored; nobody is confused by its answer', async () => {
+  it('P7: that is aborted may have been stored, if it was sent; nobody is confused by its answer', async () => {
     const rig = await joinedRig({}, { publishesMax: 1 });
     const abort = new AbortController();
     const first = rig.messenger.send('A', '1', { signal: abort.signal });
@@ -138,7 +138,27 @@ describe('a publish in the second protocol', () => {
     expect(rig.messenger.state.queuedBytes).toBe(0);
   });
 
-  it('that nobody waits for is not sent again', async () => {
+  it.each(['its signal', 'its time'])('P7: that is given up by %s before it was ever sent is not in the log', async (cause) => {
+    const rig = new ModelRig({ publishTimeoutMs: 2_000 });
+    const abort = new AbortController();
+    const given = rig.messenger.send('A', 'given up', { signal: abort.signal });
+    given.catch(() => undefined);
+    const kept = rig.messenger.send('A', 'early');
+    kept.catch(() => undefined);
+    if (cause === 'its signal') abort.abort();
+    else rig.clock.advance(2_000);
+    await expect(given).rejects.toMatchObject({ code: 'ABORTED' });
+    const later = rig.messenger.send('A', 'later');
+    rig.join();
+    await rig.settle();
+    rig.peer.answer();
+    await rig.settle();
+    await later;
+    expect(bodies(rig)).toEqual(cause === 'its signal' ? ['early', 'later'] : ['later']);
+    expect(rig.messenger.state.queuedBytes).toBe(0);
+  });
+
+  it('P7: that nobody waits for is not sent again', async () => {
     const rig = await joinedRig();
     const abort = new AbortController();
     const sent = rig.messenger.send('A', '1', { signal: abort.signal });

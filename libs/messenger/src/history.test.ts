@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { turn } from './fakes.test.fixture.ts';
+import { arrive } from './heard.test.fixture.ts';
 import { joinedRig, ModelRig } from './model-rig.test.fixture.ts';
 
 const store = (rig: ModelRig, count: number): void => {
@@ -27,17 +28,20 @@ describe('history', () => {
     expect((await page).gaps).toEqual([{ from: 1, to: 4, reason: 'retention' }]);
   });
 
-  it('is nothing that subscriptions hear', async () => {
+  it('H2: is nothing that subscriptions hear, and no more than was asked for', async () => {
     const rig = await joinedRig();
     store(rig, 2);
     let heard = 0;
     rig.messenger.subscribe('*', () => (heard += 1));
-    void rig.messenger.history('*');
+    const page = rig.messenger.history('*', { max: 3 });
+    await turn();
+    for (const seq of [7, 8, 9]) arrive(rig, 'A', { seq, re: '-1' });
     await rig.settle();
     expect(heard).toBe(0);
+    expect((await page).events.map(({ seq }) => seq)).toEqual([7, 8, 9]);
   });
 
-  it('is asked again after a loss, from the beginning', async () => {
+  it('H1: is asked again after a loss, from the beginning', async () => {
     const rig = await joinedRig();
     store(rig, 3);
     const lost = rig.messenger.history('*');
@@ -45,7 +49,22 @@ describe('history', () => {
     rig.up();
     rig.down(2);
     await rig.rejoin();
+    expect(rig.said('history')).toHaveLength(1);
     expect((await lost).events.map(({ seq }) => seq)).toEqual([1, 2, 3]);
+  });
+
+  it('H4: is refused alone when it is to begin behind the end', async () => {
+    const rig = await joinedRig();
+    store(rig, 1);
+    const behind = rig.messenger.history('B', { after: 9 });
+    behind.catch(() => undefined);
+    const page = rig.messenger.history('B', { before: 9 });
+    await turn();
+    rig.peer.say({ op: 'error', code: 'SINCE_INVALID', request: '-1' });
+    await rig.settle();
+    await expect(behind).rejects.toMatchObject({ code: 'SINCE_INVALID' });
+    expect((await page).events.map(({ seq }) => seq)).toEqual([1]);
+    expect([rig.errors, rig.messenger.state.status]).toEqual([[], 'open']);
   });
 
   it('rejects with what the hub says, and with LOG_ABSENT where none can be', async () => {
@@ -62,7 +81,7 @@ describe('history', () => {
     await expect(plain.messenger.history('A')).rejects.toMatchObject({ code: 'LOG_ABSENT' });
   });
 
-  it('is bounded, aborted and refused like everything else', async () => {
+  it('H3: is bounded, aborted and refused like everything else', async () => {
     const rig = new ModelRig();
     const aborts = Array.from({ length: 16 }, () => new AbortController());
     const pages = aborts.map(({ signal }) => rig.messenger.history('A', { signal }).catch((error: { code: string }) => error.code));

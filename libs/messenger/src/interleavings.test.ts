@@ -186,7 +186,7 @@ async function closed({ publisher, subscriber }: World): Promise<void> {
 }
 
 describe('whatever is lost, late or answered out of turn', () => {
-  it('each publish is stored once, in order, and each subscriber hears of each event once, in order', async () => {
+  it('P1 P2 P6: each publish is stored once, in order, and each subscriber hears of each event once, in order', async () => {
     await fc.assert(fc.asyncProperty(steps, async (script) => {
       const world = await run(script, () => false);
       const own = world.hub.log.filter(({ body }) => body.startsWith('own')).map(({ body }) => body);
@@ -194,7 +194,7 @@ describe('whatever is lost, late or answered out of turn', () => {
     }), { numRuns: 150 });
   });
 
-  it('each publish is stored once also when the log refuses some of them for now', async () => {
+  it('P1 P6: each publish is stored once also when the log refuses some of them for now', async () => {
     await fc.assert(fc.asyncProperty(steps, fc.integer({ min: 2, max: 5 }), async (script, period) => {
       await run(script, (turns) => turns < Number.MAX_SAFE_INTEGER && turns % period === 0);
     }), { numRuns: 100 });

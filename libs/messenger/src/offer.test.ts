@@ -9,13 +9,13 @@ const WELCOME = formatControl({ op: 'welcome', session: 's', heartbeatMs: 1, lim
 const offers = (transport: FakeTransport): boolean[] => transport.sockets.map(({ protocols }) => protocols.includes(SUBPROTOCOL_V2));
 
 describe('the offer of the second protocol', () => {
-  it('is made to hubs, not at the doors of others', () => {
+  it('C5: is made to hubs, not at the doors of others', () => {
     expect(offers(rig().transport)).toEqual([true]);
     expect(offers(rig({}, 'ws://repeater/connect/ITB-1101/panel').transport)).toEqual([false]);
     expect(offers(rig({}, 'ws://hub/connect/repeater').transport)).toEqual([false]);
   });
 
-  it('that a hub ignores is left out at once, and the hub is spoken to in the first protocol', () => {
+  it('C3 C4: that a hub ignores is left out at once, and the hub is spoken to in the first protocol', () => {
     const { messenger, transport } = rig();
     transport.socket.gone({ offerIgnored: true });
     expect(offers(transport)).toEqual([true, false]);
@@ -25,7 +25,7 @@ describe('the offer of the second protocol', () => {
     expect(messenger.state).toMatchObject({ status: 'open', protocol: 1 });
   });
 
-  it('is not made again to a hub that ignored it, for ten minutes', () => {
+  it('C3: is not made again to a hub that ignored it, for ten minutes', () => {
     const { transport, clock } = rig({ connectTimeoutMs: 3_600_000 });
     transport.socket.gone({ offerIgnored: true });
     transport.socket.gone();
@@ -37,7 +37,7 @@ describe('the offer of the second protocol', () => {
     expect(offers(transport)).toEqual([true, false, false, true]);
   });
 
-  it('may be why a handshake failed where the platform does not say: the hub is tried without, each time', () => {
+  it('C3 C4: may be why a handshake failed where the platform does not say: the hub is tried without, each time', () => {
     const { messenger, transport, clock } = rig({}, 'ws://hub', new FakeTransport(false));
     transport.socket.gone();
     expect(offers(transport)).toEqual([true, false]);
@@ -50,7 +50,7 @@ describe('the offer of the second protocol', () => {
     expect(messenger.state).toMatchObject({ status: 'open', protocol: 1 });
   });
 
-  it('is not doubted where the platform says why, or once a hub has taken it', () => {
+  it('C3: is not doubted where the platform says why, or once a hub has taken it', () => {
     const told = rig();
     told.transport.socket.gone();
     expect(offers(told.transport)).toEqual([true]);
@@ -76,7 +76,7 @@ describe('the offer of the second protocol', () => {
 });
 
 describe('the greeting', () => {
-  it('comes first, under one name for the life of the messenger; nothing is sent before it is answered', () => {
+  it('C1 C2: comes first, under one name for the life of the messenger; nothing is sent before it is answered', () => {
     const { messenger, transport, clock } = rig();
     messenger.subscribe('A');
     void messenger.send('A', '1').catch(() => undefined);

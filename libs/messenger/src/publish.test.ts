@@ -34,7 +34,7 @@ describe('publish', () => {
     expect(messenger.state.status).toBe('open');
   });
 
-  it('waits while the hub is away, in order and within its bytes', async () => {
+  it('P2 P5: waits while the hub is away, in order and within its bytes', async () => {
     const { messenger, transport } = rig({ outboundMaxBytes: 8 });
     const waiting = [messenger.send('A', '12'), messenger.send('A', '34')];
     expect(messenger.state.queuedBytes).toBe(8);
@@ -45,7 +45,7 @@ describe('publish', () => {
     expect(messenger.state.queuedBytes).toBe(0);
   });
 
-  it('keeps no more small frames than it has memory for', async () => {
+  it('P5: keeps no more small frames than it has memory for', async () => {
     const { messenger } = rig();
     for (let count = 0; count < OUTBOUND_MAX_FRAMES; count += 1) messenger.send('A', '').catch(() => undefined);
     await expect(messenger.send('A', '')).rejects.toMatchObject({ code: 'PUBLISH_QUEUE_FULL' });

@@ -18,6 +18,11 @@ describe('a received event', () => {
     expect(() => new FrameEvent('A', body).json()).toThrow(expect.objectContaining({ code: 'JSON_INVALID' }));
   });
 
+  it('says when its hub accepted it, and when it happened if somebody said so', () => {
+    const { at, happenedAt } = new FrameEvent('A', bytes(''), { at: 2_000, et: 1_000 });
+    expect([at, happenedAt, new FrameEvent('A', bytes(''), { at: 2_000 }).happenedAt]).toEqual([2_000, 1_000, undefined]);
+  });
+
   it('shows bytes that are not UTF-8 as text all the same', () => {
     expect(new FrameEvent('A', new Uint8Array([0x61, 0xff])).text()).toBe('a\ufffd');
   });

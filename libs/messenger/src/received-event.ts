@@ -4,12 +4,14 @@ import { CarillonError, type TagFields } from '@carillon/wire';
 export interface ReceivedEvent<T = unknown> {
   /** The room it was routed by. */
   readonly room: string;
-  /** Its id; undefined over v1, as are the next four. */
+  /** Its id; undefined over v1, as are the next five. */
   readonly id?: string | undefined;
   /** Its position in the log; undefined for an event of a live room. With the subscription's `epoch` it is a place to go on from. */
   readonly seq?: number | undefined;
   /** When a hub accepted it, in milliseconds since 1970. */
   readonly at?: number | undefined;
+  /** When it happened, in milliseconds since 1970 by its device's own clock; undefined where none said so. */
+  readonly happenedAt?: number | undefined;
   /** The session that published it, as the hub knows it. */
   readonly from?: string | undefined;
   /** Where a reply to it goes, when it is a request: see `reply`. */
@@ -32,16 +34,18 @@ export class FrameEvent implements ReceivedEvent {
   readonly id: string | undefined;
   readonly seq: number | undefined;
   readonly at: number | undefined;
+  readonly happenedAt: number | undefined;
   readonly from: string | undefined;
   readonly replyTo: string | undefined;
   #parsed: { readonly value: unknown } | undefined;
 
-  constructor(room: string, body: Uint8Array, { id, seq, at, from, rt }: TagFields = {}) {
+  constructor(room: string, body: Uint8Array, { id, seq, at, et, from, rt }: TagFields = {}) {
     this.room = room;
     this.body = body;
     this.id = id;
     this.seq = seq;
     this.at = at;
+    this.happenedAt = et;
     this.from = from;
     this.replyTo = rt;
   }

@@ -4,7 +4,7 @@ import { joinedRig, type ModelRig } from './model-rig.test.fixture.ts';
 const bodies = ({ hub }: ModelRig): string[] => hub.log.map(({ body }) => body);
 
 describe('a publish', () => {
-  it('that the log refuses for now goes again after a pause; everything later waits', async () => {
+  it('P3: that the log refuses for now goes again after a pause; everything later waits', async () => {
     const refused = new Set(['b', 'c']);
     const rig = await joinedRig({}, { refuse: (id) => (refused.has(id) ? 'LOG_BACKLOGGED' : undefined) });
     const sent = ['a', 'b', 'c', 'd'].map((id) => rig.messenger.send('A', id, { id }));
@@ -77,13 +77,28 @@ describe('a publish', () => {
 });
 
 describe('a hub that announces its end', () => {
-  it('is stayed away from as long as it asked, and the loss is called by its name', async () => {
+  it('C6: is stayed away from as long as it asked, and the loss is called by its name', async () => {
     const rig = await joinedRig();
     rig.peer.say({ op: 'drain', afterMs: 5_000 });
     await rig.settle();
     rig.cut();
     expect(rig.messenger.state.lastError?.code).toBe('DRAINING');
     rig.clock.advance(5_499);
+    expect(rig.transport.sockets).toHaveLength(1);
+    rig.clock.advance(1);
+    expect(rig.transport.sockets).toHaveLength(2);
+  });
+
+  it.each([
+    ['OVERLOADED retry-after-ms=1000', 'OVERLOADED', 5_500],
+    ['DRAINING retry-after-ms=9000', 'DRAINING', 9_500],
+  ])('C6: is stayed away from for the longer of the two when its close (%s) says something else', async (reason, code, waitMs) => {
+    const rig = await joinedRig();
+    rig.peer.say({ op: 'drain', afterMs: 5_000 });
+    await rig.settle();
+    rig.transport.socket.gone({ closeCode: 1013, reason });
+    expect(rig.messenger.state.lastError?.code).toBe(code);
+    rig.clock.advance(waitMs - 1);
     expect(rig.transport.sockets).toHaveLength(1);
     rig.clock.advance(1);
     expect(rig.transport.sockets).toHaveLength(2);

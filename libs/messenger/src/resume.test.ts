@@ -237,12 +237,14 @@ describe('a subscription in the second protocol', () => {
     expect(rig.said('subscribe')).toEqual([]);
   });
 
-  it('is in force when the messenger is ready', async () => {
+  it('8: is in force when the messenger is ready, and so are all others', async () => {
     const rig = await joinedRig();
-    rig.messenger.subscribe(['A', 'denied']);
-    rig.messenger.subscribe('B');
+    for (const rooms of [['A', 'denied'], 'B', 'C']) rig.messenger.subscribe(rooms);
     let isReady = false;
     const ready = rig.messenger.ready().then(() => (isReady = true));
+    await turn();
+    rig.up();
+    rig.down(3); // a refusal, and `subscribed` and `live` of B
     await turn();
     expect(isReady).toBe(false);
     await rig.settle();

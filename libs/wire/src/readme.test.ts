@@ -21,7 +21,7 @@ const OPS: Readonly<Record<ControlOp, true>> = {
   consume: true, consuming: true, ack: true, nack: true, defer: true, discard: true, settled: true,
   enter: true, entered: true, watch: true, presence: true, refresh: true, refreshed: true, drain: true, bye: true,
 };
-const FIELDS: Readonly<Required<TagFields>> = { id: 'x', seq: 1, at: 2, from: 'CP1', ttl: 3, tp: `00-${'4'.repeat(32)}-${'0'.repeat(16)}-01`, re: '4', try: 5, rt: 'i', to: 'i', cid: 'x', delay: 6 };
+const FIELDS: Readonly<Required<TagFields>> = { id: 'x', seq: 1, at: 2, from: 'CP1', ttl: 3, tp: `00-${'4'.repeat(32)}-${'0'.repeat(16)}-01`, re: '4', try: 5, rt: 'i', to: 'i', cid: 'x', delay: 6, et: 7 };
 
 describe('the README', () => {
   const controls = rowsUnder('Text frames');

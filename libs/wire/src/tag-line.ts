@@ -9,6 +9,8 @@ export interface TagFields {
   readonly seq?: number;
   /** When the event was accepted, in milliseconds since 1970. */
   readonly at?: number;
+  /** When it happened, in milliseconds since 1970, as its device said by its own clock; nobody corrects it. */
+  readonly et?: number;
   /** Who published it, as the server knows them. */
   readonly from?: string;
   /** Milliseconds after `at` at which it is of no more use. */
@@ -65,6 +67,7 @@ function assign(fields: { -readonly [K in keyof TagFields]: TagFields[K] }, key:
   switch (key) {
     case 'seq':
     case 'at':
+    case 'et':
     case 'ttl':
     case 'try':
     case 'delay': {
@@ -108,5 +111,6 @@ export function formatTagFields(fields: TagFields): string {
   if (fields.to !== undefined) text += `\tto=${fields.to}`;
   if (fields.cid !== undefined) text += `\tcid=${fields.cid}`;
   if (fields.delay !== undefined) text += `\tdelay=${fields.delay}`;
+  if (fields.et !== undefined) text += `\tet=${fields.et}`;
   return text;
 }

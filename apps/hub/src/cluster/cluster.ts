@@ -158,8 +158,8 @@ export class Cluster implements ClusterDoor {
         this.#options.counts.refuse(frame.ok ? 'TAG_LINE_INVALID' : frame.code);
         continue;
       }
-      const { id, rt } = frame.fields;
-      const fields = formatTagFields(rt === undefined ? { id } : { id, rt });
+      const { id, rt, et } = frame.fields;
+      const fields = formatTagFields({ id, ...(rt === undefined ? {} : { rt }), ...(et === undefined ? {} : { et }) });
       const event = { bytes, roomEnd: Buffer.byteLength(frame.room), tagEnd: bytes.length - frame.body.length - 1, fields, source: undefined, order: 0 };
       arrivals.push({ room: frame.room, id, event });
     }

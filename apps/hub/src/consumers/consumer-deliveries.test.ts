@@ -110,6 +110,39 @@ describe('a delivery of a durable consumer', () => {
     await spent(hub, 'billing');
   });
 
+  it.each([{ op: 'nack' }, { op: 'nack', delayMs: 300 }, { op: 'defer' }, { op: 'defer', delayMs: 300 }, { op: 'discard' }] as const)('that was never made is unknown to who says %j, and comes as the first', async (settling) => {
+    const { hub, store } = await startConsumerHub();
+    // One more attempt, were it counted, would be the end of it.
+    const member = await joinConsumer(hub, 'billing', { window: 1, maxDeliveries: 1 });
+    const [one = 0, two = 0] = await store('1', '2');
+    await member.delivered(1);
+    expect(await member.settled({ ...settling, seqs: [two, 4_711] })).toEqual({ op: 'settled', request: 'c', seqs: [], unknown: [two, 4_711] });
+    expect(await member.settled({ op: 'ack', seqs: [one] })).toEqual({ op: 'settled', request: 'c', seqs: [one] });
+    const { seq } = await member.delivered(2);
+    expect(await member.settled({ op: 'ack', seqs: [seq] })).toEqual({ op: 'settled', request: 'c', seqs: [two] });
+    await spent(hub, 'billing');
+    expect(triesOf(member)).toEqual([['1', 1], ['2', 1]]);
+    expect(await Promise.all([hub.metric('carillon_hub_dead_letters_total'), hub.metric('carillon_hub_delayed_waiting'), hub.metric('carillon_hub_consumer_deliveries_total', 'unknown')])).toEqual([0, 0, 2]);
+  });
+
+  it.each([{ op: 'nack' }, { op: 'defer' }, { op: 'defer', delayMs: 300 }, { op: 'discard' }] as const)('is not another member\'s, who says %j: who has it keeps it, and nobody gets it again', async (settling) => {
+    const { hub, store } = await startConsumerHub();
+    const member = await joinConsumer(hub, 'billing', { maxDeliveries: 1 });
+    const [one = 0] = await store('1');
+    await member.delivered(1);
+    const stranger = await joinConsumer(hub, 'billing', { maxDeliveries: 1 });
+    expect(await stranger.settled({ ...settling, seqs: [one] })).toEqual({ op: 'settled', request: 'c', seqs: [], unknown: [one] });
+    expect(await hub.metric('carillon_hub_delayed_waiting')).toBe(0);
+    expect(await member.settled({ op: 'ack', seqs: [one] })).toEqual({ op: 'settled', request: 'c', seqs: [one] });
+    // What comes next would come behind a copy of it.
+    await store('2');
+    const got = await eventually(() => [...member.deliveries(), ...stranger.deliveries()].length > 1 && [...member.deliveries(), ...stranger.deliveries()]);
+    expect(got.map(({ body, attempt }) => [body, attempt])).toEqual([['1', 1], ['2', 1]]);
+    await Promise.all([member, stranger].map((each) => each.settled({ op: 'ack', seqs: [got[1]?.seq ?? 0] })));
+    await spent(hub, 'billing');
+    expect(await hub.metric('carillon_hub_dead_letters_total')).toBe(0);
+  });
+
   it('is settled for good: what was acked stays so when the hub starts again', async () => {
     const dataDir = await mkdtemp(join(tmpdir(), 'carillon-consumers-'));
     onClose(() => rm(dataDir, { recursive: true, force: true }));

@@ -1,7 +1,7 @@
 import { parseJsonBody } from '@carillon/schemas';
 
 import type { ListedLetter } from './dead-letters.ts';
-import { fromOf } from '../durable/durable-lane.ts';
+import { eventAtOf, fromOf } from '../durable/durable-lane.ts';
 
 const utf8 = new TextDecoder('utf-8', { fatal: true });
 
@@ -9,7 +9,7 @@ const utf8 = new TextDecoder('utf-8', { fatal: true });
 export function letterJson({ letter: { id, diedAtMs, held, isCut }, state }: ListedLetter): string {
   const { consumer, room, attempts, reason, seq, atMs, fields, body } = held;
   const head = JSON.stringify({ id, consumer, room, state, reason, attempts, diedAt: diedAtMs });
-  const event = JSON.stringify({ id: held.id, seq, at: atMs, from: fromOf(fields) });
+  const event = JSON.stringify({ id: held.id, seq, at: atMs, et: eventAtOf(fields), from: fromOf(fields) });
   return `${head.slice(0, -1)},"event":${event.slice(0, -1)}${isCut ? '' : `,${contentJson(body)}`}}}`;
 }
 

@@ -181,7 +181,7 @@ describe('delayed events', () => {
     const { log } = await openLog();
     const { delayed, fired } = delayedOn(log);
     delayed.start();
-    await delayed.add(heldOf('a', { dueMs: Date.now() + 1_500 }));
+    await delayed.add(heldOf('a', { dueMs: Date.now() + 6_000 }));
     await eventually(async () => expect(await delayed.scheduler.count()).toBe(1));
     await delayed.stop();
     const other = delayedOn(log);

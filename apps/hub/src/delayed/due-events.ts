@@ -22,14 +22,14 @@ export function holdPublish(place: { readonly workspaceId: string; readonly room
   const { answer, atMs = now(), id = '', ttlMs } = publish;
   const { origin, room, workspaceId } = place;
   if (delayMs > DELAY_MAX_MS) {
-    answer?.refused(id, 'DELAY_INVALID');
+    answer?.refused(id, 'DELAY_INVALID', room);
     return;
   }
   const dueMs = now() + delayMs;
   const body = event.bytes.subarray(event.tagEnd + 1);
   delayed.add({ workspaceId, room, id, atMs, dueMs, fields: fieldsOf(publish) + ORIGIN_FIELDS[origin], body, expiresAtMs: ttlMs === undefined ? undefined : dueMs + ttlMs }).then(
     (stored) => answer?.published(id, { seq: 0, class: stored }),
-    (error: unknown) => answer?.refused(id, logErrorCode(error)),
+    (error: unknown) => answer?.refused(id, logErrorCode(error), room),
   );
 }
 
@@ -71,12 +71,12 @@ export async function fireDue(held: HeldEvent, entryId: string, options: DueEven
 function publishDue({ body, dueMs, fields, id, room, workspaceId }: HeldEvent, { trail, workspace }: DueEventOptions): Promise<void> {
   const { router } = workspace(workspaceId);
   const parsed = parseTagFields(fields.slice(1));
-  const { from, rt, tp, ttl } = parsed.ok ? parsed.fields : {};
+  const { et, from, rt, tp, ttl } = parsed.ok ? parsed.fields : {};
   const tagEnd = Buffer.byteLength(room);
   const event = { bytes: Buffer.concat([Buffer.from(`${room}\n`), body]), roomEnd: tagEnd, tagEnd, fields: '', source: undefined, order: 0 };
   return new Promise((resolve, reject) => {
     const publish = {
-      id, from, atMs: dueMs, ttlMs: ttl, traceparent: tp, replyTo: rt,
+      id, from, atMs: dueMs, eventAtMs: et, ttlMs: ttl, traceparent: tp, replyTo: rt,
       answer: {
         published: () => resolve(),
         refused: (_: string, code: ConstructorParameters<typeof CarillonError>[0]) => {

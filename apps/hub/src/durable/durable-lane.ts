@@ -36,7 +36,7 @@ export interface DurableLaneOptions {
 /** How a publisher of the second protocol hears what became of its event. */
 export interface PublishAnswer {
   published(id: string, place: { readonly seq: number; readonly class: StoredClass | 'live' }): void;
-  refused(id: string, code: ErrorCode): void;
+  refused(id: string, code: ErrorCode, room: string): void;
 }
 
 /** What a publisher says of its event besides the room and the body. */
@@ -46,6 +46,8 @@ export interface Publish {
   /** Who publishes, as other peers see it. */
   readonly from?: string | undefined;
   readonly atMs?: number | undefined;
+  /** When it happened by its device's clock, if that said so. */
+  readonly eventAtMs?: number | undefined;
   readonly ttlMs?: number | undefined;
   readonly traceparent?: string | undefined;
   /** The publisher's inbox: it is a request. */
@@ -154,7 +156,7 @@ export class DurableLane {
     readerTrail?.note({ kind: 'refused', id, room, code, from });
     if (code === 'INTERNAL') logger.error({ error }, 'an event could not be stored');
     if (answer !== undefined) {
-      answer.refused(id, code);
+      answer.refused(id, code, room);
       return;
     }
     counts.drop('log-refused', 1);
@@ -203,6 +205,12 @@ export function fromOf(fields: string): string | undefined {
   return /\tfrom=([^\t]+)/.exec(fields)?.[1];
 }
 
+/** When it happened by its device's clock, if that said so. */
+export function eventAtOf(fields: string): number | undefined {
+  const [, text] = /\tet=([0-9]+)/.exec(fields) ?? [];
+  return text === undefined ? undefined : Number(text);
+}
+
 /** Where an event of the log entered. */
 export function originOf(fields: string): Origin {
   if (fields.endsWith('\to=h')) return 'hub';
@@ -211,8 +219,8 @@ export function originOf(fields: string): Origin {
 
 /** What the log keeps of it beside id and time. */
 export function fieldsOf(publish: Publish): string {
-  const { from, ttlMs, traceparent } = publish;
-  return `${from === undefined ? '' : `\tfrom=${from}`}${ttlMs === undefined ? '' : `\tttl=${ttlMs}`}${traceparent === undefined ? '' : `\ttp=${traceparent}`}${replyField(publish)}`;
+  const { eventAtMs, from, ttlMs, traceparent } = publish;
+  return `${from === undefined ? '' : `\tfrom=${from}`}${ttlMs === undefined ? '' : `\tttl=${ttlMs}`}${traceparent === undefined ? '' : `\ttp=${traceparent}`}${replyField(publish)}${eventAtMs === undefined ? '' : `\tet=${eventAtMs}`}`;
 }
 
 const replyField = ({ replyTo }: Publish): string => (replyTo === undefined ? '' : `\trt=${replyTo}`);

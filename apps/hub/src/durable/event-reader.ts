@@ -4,6 +4,8 @@ import { eventNameOf, type Principal } from '@carillon/access';
 import type { EventLog, LogBounds, LogPage, StoredEvent } from '@carillon/log';
 import type { Since } from '@carillon/wire';
 
+import type { LogPosition } from './log-position.ts';
+
 /** What a reader of the log may have: asked for each event, since rights change while it reads. */
 export function mayRead({ permissions }: Principal, { room, body }: Pick<StoredEvent, 'room' | 'body'>): boolean {
   const decision = permissions.decide('receive', room);
@@ -42,8 +44,8 @@ export async function startOf(since: Since, { log, workspaceId, rooms }: StartOp
   return { ok: true, after: beforeFirst(page), isOtherEpoch: false };
 }
 
-/** A position of this very log was given by it: if it says that it has not come so far, it is a server of it that lags, and asked again. */
-async function boundsFor({ seq, epoch }: { readonly seq: number; readonly epoch?: string }, log: EventLog): Promise<LogBounds> {
+/** The bounds of the log for who has this position. One of this very log was given by it: if it says that it has not come so far, it is a server of it that lags, and asked again. */
+export async function boundsFor({ seq, epoch }: LogPosition, log: Pick<EventLog, 'bounds'>): Promise<LogBounds> {
   let bounds = await log.bounds();
   for (let tries = 0; tries < STALE_TRIES && epoch === bounds.epoch && seq > bounds.head; tries += 1) {
     await sleep(STALE_RETRY_MS);

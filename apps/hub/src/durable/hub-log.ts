@@ -4,7 +4,7 @@ import { natsLogin } from '@carillon/bus';
 import { openJetStreamLog, openLmdbLog, type EventLog } from '@carillon/log';
 import type { Logger, ProcessContext } from '@carillon/runtime';
 
-import type { HubConfig } from '../config.ts';
+import { hubSettings, type HubConfig } from '../config.ts';
 
 /** How often the tails of a cluster are compared with the log: what a reader is sent again after a reconnect is at most of so long. */
 const AUDIT_MS = 5_000;
@@ -12,14 +12,16 @@ const AUDIT_MS = 5_000;
 const APPEND_TIMEOUT_MS = 12_000;
 /** What stands before the body of an event that is kept aside: its tag line and a reason, as JSON. */
 const HELD_HEAD_MAX_BYTES = 16_384;
+const DAMAGED_ADVICE = `Restore it, or start once with ${hubSettings.log.whenDamaged.env}=set-aside: it is moved aside, and an empty log begins.`;
 
 /** The log of a hub: JetStream where it has a NATS, else LMDB under its data directory; undefined when it is to keep none. */
 export async function openHubLog({ cluster, common, limits, log: settings }: HubConfig, { name, log }: { readonly name: string; readonly log: Logger }): Promise<EventLog | undefined> {
   if (settings.store === 'off') return undefined;
-  if (cluster.natsUrl.length === 0) return openLmdbLog({ dir: join(common.dataDir, 'log'), log, eventMaxBytes: limits.frameMaxBytes + HELD_HEAD_MAX_BYTES });
+  const eventMaxBytes = limits.frameMaxBytes + HELD_HEAD_MAX_BYTES;
+  if (cluster.natsUrl.length === 0) return openLmdbLog({ dir: join(common.dataDir, 'log'), log, eventMaxBytes, whenDamaged: settings.whenDamaged, damagedAdvice: DAMAGED_ADVICE });
   const { natsCredsFile } = cluster;
   return openJetStreamLog({
-    ...natsLogin(cluster.natsUrl), name, auditMs: AUDIT_MS, appendTimeoutMs: APPEND_TIMEOUT_MS, eventMaxBytes: limits.frameMaxBytes + HELD_HEAD_MAX_BYTES,
+    ...natsLogin(cluster.natsUrl), name, auditMs: AUDIT_MS, appendTimeoutMs: APPEND_TIMEOUT_MS, eventMaxBytes,
     ...(settings.replicas === undefined ? {} : { replicas: settings.replicas === '3' ? 3 : 1 }),
     ...(natsCredsFile === undefined ? {} : { credentials: { credsFile: natsCredsFile } }),
     log: ({ level, text, fields }) => log[level](fields, text),

@@ -14,7 +14,8 @@ export interface LogPosition {
   readonly epoch?: string;
 }
 
-const PLACE = /^(?:([0-9A-Za-z][\w-]{0,127})-)?(0|[1-9][0-9]{0,15})$/;
+// No epoch ends in a hyphen: `lz3k-0a1b2c--5` is a negative sequence, not a place of another log.
+const PLACE = /^(?:([0-9A-Za-z](?:[\w-]{0,126}\w)?)-)?(0|[1-9][0-9]{0,15})$/;
 const WHOLE = /^(?:0|[1-9][0-9]{0,15})$/;
 // RFC 3339 with seconds; a date alone would leave open whose midnight is meant.
 const TIME = /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?(?:Z|[+-]\d\d:\d\d)$/;

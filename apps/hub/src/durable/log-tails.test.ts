@@ -92,6 +92,15 @@ describe('a live tail of a room that is kept', () => {
     expect(dataOf(strange)).toEqual(frames(6, 6));
   });
 
+  it.each(['-5', 'EPOCH--1', 'EPOCH-', 'EPOCH-1.5', 'EPOCH-99999999999999999', '1', 'seq:1', 'nothing', '{"seq":1}'])('begins now when an event source comes back with %j, which is no place', async (lastEventId) => {
+    const hub = await startTestHub({ log: true });
+    await fill(hub, 3);
+    const tail = await follow(hub, '', { headers: { 'last-event-id': lastEventId.replace('EPOCH', await epochOf(hub)) } });
+    await fill(hub, 1, { from: 4 });
+    await eventually(() => dataOf(tail).length > 0);
+    expect([dataOf(tail), ofKind(tail, 'gap'), ofKind(tail, 'live').map(({ data }) => data)]).toEqual([['A\n4'], [], ['{"seq":3}']]);
+  });
+
   it('has no gap and no repeat while much is published', async () => {
     const hub = await startTestHub({ log: true });
     await fill(hub, 5_000);

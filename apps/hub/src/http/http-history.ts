@@ -3,8 +3,8 @@ import type { LogPage, StoredEvent } from '@carillon/log';
 import { parseJsonBody } from '@carillon/schemas';
 import type { ErrorCode, GapReason } from '@carillon/wire';
 
-import { fromOf, type DurableLane } from '../durable/durable-lane.ts';
-import { mayRead } from '../durable/event-reader.ts';
+import { eventAtOf, fromOf, type DurableLane } from '../durable/durable-lane.ts';
+import { boundsFor, mayRead } from '../durable/event-reader.ts';
 import { HISTORY_MAX, HISTORY_MAX_BYTES } from '../durable/history.ts';
 import { formatPlace, readPosition } from '../durable/log-position.ts';
 import type { PageTurns } from '../durable/page-turns.ts';
@@ -44,16 +44,17 @@ export async function readHistory(query: ReadonlyMap<string, string>, { pattern,
   if (!principal.permissions.covers('receive', pattern)) return refusal('RECEIVE_DENIED');
   await turns.next();
   const { log } = durable;
-  const { epoch, head } = await log.bounds();
   const { limit, direction, position } = asked;
+  // The newest page lies before head + 1.
+  const beyondHead = direction === 'after' ? 0 : 1;
+  const { epoch, head } = position === undefined ? await log.bounds() : await boundsFor({ ...position, seq: position.seq - beyondHead }, log);
   const gaps: Gap[] = [];
   let seq = position?.seq;
   if (seq !== undefined && position?.epoch !== undefined && position.epoch !== epoch) {
     gaps.push({ from: seq + 1, to: seq + 1, reason: 'epoch' });
     seq = undefined;
   }
-  // The newest page lies before head + 1.
-  const seqMax = direction === 'after' ? head : head + 1;
+  const seqMax = head + beyondHead;
   if (seq !== undefined && seq > seqMax) return refusal('SINCE_INVALID', `${seq} is above ${seqMax}`);
   const ask = { workspaceId: principal.workspaceId, rooms: [pattern], maxBytes: HISTORY_MAX_BYTES };
   const page = direction === 'after'
@@ -101,7 +102,7 @@ function pageJson({ events, gaps }: LogPage, { principal, gaps: more, epoch, nex
 const utf8 = new TextDecoder();
 
 function eventJson({ id, seq, room, atMs, fields, body }: StoredEvent): string {
-  const head = JSON.stringify({ id, seq, room, at: atMs, from: fromOf(fields) });
+  const head = JSON.stringify({ id, seq, room, at: atMs, et: eventAtOf(fields), from: fromOf(fields) });
   const content = parseJsonBody(body).ok ? `"body":${utf8.decode(body)}` : `"base64":"${Buffer.from(body).toString('base64')}"`;
   return `${head.slice(0, -1)},${content}}`;
 }

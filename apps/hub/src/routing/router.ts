@@ -235,7 +235,7 @@ export class Router {
     if (delayMs === 0) return false;
     const { delay } = this.#options;
     if (delay !== undefined && this.#durable?.lanes.of(room) === 'durable') delay(room, origin, { event, publish: this.#noted(room, publish), delayMs });
-    else this.#noted(room, publish).answer?.refused(publish.id ?? '', 'DELAY_INVALID');
+    else this.#noted(room, publish).answer?.refused(publish.id ?? '', 'DELAY_INVALID', room);
     return true;
   }
 
@@ -246,7 +246,7 @@ export class Router {
     if (readerTrail === undefined || answer === undefined) return publish;
     const refused: PublishAnswer['refused'] = (id, code) => {
       readerTrail.note({ kind: 'refused', id, room, code, from });
-      answer.refused(id, code);
+      answer.refused(id, code, room);
     };
     return { ...publish, answer: { published: (id, place) => answer.published(id, place), refused } };
   }
@@ -330,6 +330,6 @@ export class Router {
 
 const ID_FIELD = /\tid=([^\t]+)/;
 
-function liveFields(id: string, { from, atMs, ttlMs, traceparent, replyTo }: Publish): string {
-  return formatTagFields({ id, ...(atMs === undefined ? {} : { at: atMs }), ...(from === undefined ? {} : { from }), ...(ttlMs === undefined ? {} : { ttl: ttlMs }), ...(traceparent === undefined ? {} : { tp: traceparent }), ...(replyTo === undefined ? {} : { rt: replyTo }) });
+function liveFields(id: string, { from, atMs, eventAtMs, ttlMs, traceparent, replyTo }: Publish): string {
+  return formatTagFields({ id, ...(atMs === undefined ? {} : { at: atMs }), ...(from === undefined ? {} : { from }), ...(ttlMs === undefined ? {} : { ttl: ttlMs }), ...(traceparent === undefined ? {} : { tp: traceparent }), ...(replyTo === undefined ? {} : { rt: replyTo }), ...(eventAtMs === undefined ? {} : { et: eventAtMs }) });
 }

@@ -5,6 +5,7 @@ import type { HubCounts } from '../counts.ts';
 import type { Publish, PublishAnswer } from '../durable/durable-lane.ts';
 import type { Identified } from '../access/identity.ts';
 import type { Intake } from '../routing/intake.ts';
+import { HeldRooms } from './held-rooms.ts';
 import { PublishAcks } from './publish-acks.ts';
 import type { Replies } from './replies.ts';
 import type { WorkspaceTrail } from '../trail/trail-workspace.ts';
@@ -14,8 +15,6 @@ export const PUBLISHES_MAX = 4_096;
 
 /** What a messenger sends again by itself; a repeater does so with whatever is refused for now. What nobody sends again must hold nobody up. */
 const SENT_AGAIN: ReadonlySet<ErrorCode> = new Set<ErrorCode>(['LOG_UNAVAILABLE', 'LOG_BACKLOGGED', 'PUBLISHES_EXCEEDED']);
-/** Who has not come again by then has given up. Longer than anybody's backoff. */
-const HELD_MAX_MS = 60_000;
 
 export interface SessionPublisherOptions {
   readonly kind: 'messenger' | 'repeater';
@@ -41,16 +40,14 @@ export interface SessionPublisherOptions {
 
 /**
  * The publishing side of a peer that speaks the second protocol: every event is answered, by its id. An event that is refused for
- * now would lose its place to those behind it: they are refused as well, until one of the refused comes again.
+ * now would lose its place to those behind it in its room: they are refused as well, until one of the refused comes again.
  */
 export class SessionPublisher {
   readonly #options: SessionPublisherOptions;
   readonly #acks: PublishAcks;
   readonly #answer: PublishAnswer;
   #unacked = 0;
-  /** Ids that were refused for now, and why. */
-  readonly #refused = new Map<string, ErrorCode>();
-  #heldSinceMs = 0;
+  readonly #held = new HeldRooms(PUBLISHES_MAX);
 
   constructor(options: SessionPublisherOptions) {
     this.#options = options;
@@ -61,8 +58,9 @@ export class SessionPublisher {
         this.#unacked -= 1;
         this.#acks.add(place.class, id, place.seq);
       },
-      refused: (id, code) => {
+      refused: (id, code, room) => {
         this.#unacked -= 1;
+        if (this.#isSentAgain(code)) this.#held.hold({ id, room }, code);
         this.#refuse(code, id);
       },
     };
@@ -82,9 +80,8 @@ export class SessionPublisher {
     if ('code' in from) return this.#refuseEvent(from.code, { id, room });
     const event = { id, room, from: from.name };
     if (isDraining()) return this.#refuseEvent('DRAINING', event);
-    const [before] = this.#refused.values();
-    if (this.#refused.has(id) || (before !== undefined && performance.now() - this.#heldSinceMs > HELD_MAX_MS)) this.#refused.clear();
-    else if (before !== undefined) return this.#refuseEvent(before, event);
+    const before = this.#held.refusalOf(event);
+    if (before !== undefined) return this.#refuseEvent(before, event);
     if (this.#unacked >= PUBLISHES_MAX) return this.#refuseEvent('PUBLISHES_EXCEEDED', event);
     const [roomEnd, tagEnd] = [Buffer.byteLength(room), bytes.length - body.length - 1];
     if (bytes.length - (tagEnd - roomEnd) > plainMaxBytes) return this.#refuseEvent('FRAME_TOO_LARGE', event);
@@ -97,33 +94,28 @@ export class SessionPublisher {
     const outbound: OutboundEvent = { bytes, roomEnd, tagEnd, fields: '', source: source(), order: 0 };
     if (fields.to !== undefined) {
       outbound.fields = formatTagFields({ id, at: fields.at ?? Date.now(), ...(from.name === undefined ? {} : { from: from.name }), ...(fields.cid === undefined ? {} : { cid: fields.cid }) });
-      replies.send(fields.to, outbound, (code) => (code === undefined ? this.#answer.published(id, { seq: 0, class: 'live' }) : this.#answer.refused(id, code)));
+      replies.send(fields.to, outbound, (code) => (code === undefined ? this.#answer.published(id, { seq: 0, class: 'live' }) : this.#answer.refused(id, code, room)));
       return;
     }
-    route(room, outbound, { id, from: from.name, atMs: fields.at, ttlMs: fields.ttl, traceparent: fields.tp, replyTo: fields.rt, delayMs: fields.delay, answer: this.#answer });
+    route(room, outbound, { id, from: from.name, atMs: fields.at, eventAtMs: fields.et, ttlMs: fields.ttl, traceparent: fields.tp, replyTo: fields.rt, delayMs: fields.delay, answer: this.#answer });
   }
 
   /** What the log or a later step refuses is noted there. */
   #refuseEvent(code: ErrorCode, { id, room, from }: { readonly id: string; readonly room: string; readonly from?: string | undefined }, detail?: string): void {
     this.#options.readerTrail?.note({ kind: 'refused', id, room, code, from });
+    if (this.#isSentAgain(code)) this.#held.hold({ id, room }, code);
     this.#refuse(code, id, detail);
   }
 
   #refuse(code: ErrorCode, id: string | undefined, detail?: string): void {
     const { connection, counts } = this.#options;
     counts.refuse(code);
-    if (id !== undefined && this.#isSentAgain(code)) this.#hold(id, code);
     if (id === undefined) connection.sendControl(formatControl({ op: 'error', code }));
     else this.#acks.refuse(code, { id, detail });
   }
 
   #isSentAgain(code: ErrorCode): boolean {
     return this.#options.kind === 'repeater' ? ERRORS[code].retryable : SENT_AGAIN.has(code);
-  }
-
-  #hold(id: string, code: ErrorCode): void {
-    if (this.#refused.size === 0) this.#heldSinceMs = performance.now();
-    if (this.#refused.size < PUBLISHES_MAX) this.#refused.set(id, code);
   }
 
   /** A messenger's malformed frame ends it; a repeater speaks for others and is told. */
