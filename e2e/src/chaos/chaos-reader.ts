@@ -9,6 +9,7 @@ export class ChaosReader {
   readonly log: ReaderLog;
   readonly #messenger: Messenger;
   readonly #got = new Set<string>();
+  #ended: string | undefined;
 
   constructor(name: string, url: string, rooms: readonly string[]) {
     const events: ReadEvent[] = [];
@@ -19,7 +20,7 @@ export class ChaosReader {
       const { writer, counter } = event.json();
       events.push({ room: event.room, writer, counter, seq: event.seq ?? 0 });
       this.#got.add(`${writer}-${counter}`);
-    }, { since: { seq: 0 }, onGap: ({ from, to }) => void gaps.push({ from, to }) });
+    }, { since: { seq: 0 }, onGap: ({ from, to }) => void gaps.push({ from, to }), onError: (error) => (this.#ended = String(error)) });
   }
 
   get isReady(): boolean {
@@ -28,7 +29,8 @@ export class ChaosReader {
 
   /** What of these it wants and does not have. */
   lacks(marks: readonly WrittenEvent[]): readonly string[] {
-    return marks.filter(({ room, writer, counter }) => this.log.wants(room) && !this.#got.has(`${writer}-${counter}`)).map(({ writer, counter }) => `${this.log.name} lacks ${writer}-${counter}`);
+    const missing = marks.filter(({ room, writer, counter }) => this.log.wants(room) && !this.#got.has(`${writer}-${counter}`));
+    return missing.map(({ writer, counter }) => `${this.log.name} (${this.#ended ?? this.#messenger.state.status}, at ${this.log.events.at(-1)?.seq ?? 0}) lacks ${writer}-${counter}`);
   }
 
   close(): Promise<void> {

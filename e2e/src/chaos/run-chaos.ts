@@ -69,6 +69,9 @@ export async function runChaos(options: ChaosOptions): Promise<ChaosReport> {
   const crowd = crowdOf(world, options.seed);
   try {
     return await Promise.race([run({ ...options, faults }, { world, watch, crowd }), watch.fell]);
+  } catch (error) {
+    const words = world.processes.map(({ name, lastWords }) => `${name}: ${lastWords()}`);
+    throw new Error([error instanceof Error ? error.message : String(error), ...words].join('\n'), { cause: error });
   } finally {
     watch.stop();
     await Promise.all([...crowd.writers, ...crowd.readers, crowd.consumer].map((one) => one.close()));
