@@ -18,7 +18,7 @@ class ScriptedServer {
   readonly stream: OpenStream;
 
   constructor(isClustered = true) {
-    const link = { isClustered, api: (path: string) => this.#answer(path) } as Partial<JetStreamLink> as JetStreamLink;
+    const link = { isClustered, api: (path: string) => this.#answer(path), ask: (path: string) => this.#answer(path) } as Partial<JetStreamLink> as JetStreamLink;
     this.stream = { link, name: 'LOG', goneName: 'LOG_GONE', epoch: 'e', replicas: 3, hasMultiLast: true, seen: { head: 0 } };
   }
 
