@@ -8,7 +8,8 @@ import type { OpenStream } from './jetstream-stream.ts';
 
 /*
  * A reading position on the server: a pull consumer of its own without acks, in memory, that the server forgets when nobody has
- * asked it for a while. Asked for a batch it sends what there is and says that this was all.
+ * asked it for a while. Asked for a batch it sends what there is and says that this was all. What it sends may be lost on the way, where
+ * servers lose each other: each message says which one it is, and how many are behind it, and by that it shows.
  */
 const NANOS_PER_MS = 1_000_000;
 const FORGOTTEN_AFTER_MS = 60_000;
@@ -17,6 +18,13 @@ const SILENT_AFTER_MS = 5_000;
 const NOBODY_PAUSE_MS = 100;
 const NOBODY_TRIES = 20;
 const encoder = new TextEncoder();
+
+/** Some of what a cursor has sent did not come, and will not: another one has to read on from what came before. */
+export class CursorLost extends LogError {
+  constructor() {
+    super('LOG_UNAVAILABLE', 'Messages of the stream were lost on their way here.');
+  }
+}
 
 export interface CursorMessage {
   readonly subject: string;
@@ -53,12 +61,16 @@ export class JetStreamCursor {
   readonly server: string | undefined;
   readonly #streamName: string;
   readonly #name: string;
+  /** Messages that came, and those that there are at least. */
+  #came = 0;
+  #least: number;
 
   private constructor(stream: OpenStream, made: { readonly streamName: string; readonly name: string; readonly pending: number; readonly server: string | undefined }) {
     this.stream = stream;
     this.#streamName = made.streamName;
     this.#name = made.name;
     this.pendingAtStart = made.pending;
+    this.#least = made.pending;
     this.server = made.server;
   }
 
@@ -78,8 +90,8 @@ export class JetStreamCursor {
     return new JetStreamCursor(stream, { streamName, name, pending: made.num_pending, server: made.cluster?.leader });
   }
 
-  /** What there is, up to so many messages and bytes; waits up to `waitMs` for a first one. Rejects with LOG_UNAVAILABLE. */
-  fetch({ maxEvents, maxBytes, waitMs }: { readonly maxEvents: number; readonly maxBytes?: number; readonly waitMs?: number }): Promise<Batch> {
+  /** What there is, up to so many messages and bytes; waits up to `waitMs` for a first one. `isStrict`: what the server has counted must have come. Rejects with LOG_UNAVAILABLE; CursorLost: it is of no more use. */
+  fetch({ maxEvents, maxBytes, waitMs, isStrict = false }: { readonly maxEvents: number; readonly maxBytes?: number; readonly waitMs?: number; readonly isStrict?: boolean }): Promise<Batch> {
     const { link } = this.stream;
     return new Promise((resolve, reject) => {
       const messages: CursorMessage[] = [];
@@ -109,7 +121,10 @@ export class JetStreamCursor {
           again = setTimeout(ask, NOBODY_PAUSE_MS);
           return;
         }
-        if (place === undefined) return finish(endOf(message));
+        if (place === undefined) return finish(isStrict ? this.#requireAll(endOf(message)) : endOf(message));
+        if (place.delivered !== this.#came + 1) return finish(new CursorLost());
+        this.#came = place.delivered;
+        this.#least = Math.max(this.#least, place.delivered + place.pending);
         messages.push({ subject: message.subject, seq: place.seq, storedAtMs: place.storedAtMs, data: message.data, message });
         if (place.pending === 0) finish('all');
         else if (messages.length >= maxEvents) finish('more');
@@ -119,6 +134,11 @@ export class JetStreamCursor {
       const ask = () => link.publish(`$JS.API.CONSUMER.MSG.NEXT.${this.#streamName}.${this.#name}`, encoder.encode(JSON.stringify(request)), inbox.getSubject());
       ask();
     });
+  }
+
+  /** `all` is what the server has sent; what was deleted before it could be is taken for lost as well. */
+  #requireAll(end: Batch['end'] | LogError): Batch['end'] | LogError {
+    return end === 'all' && this.#came < this.#least ? new CursorLost() : end;
   }
 
   close(): void {
@@ -135,6 +155,8 @@ export async function countAfter(stream: OpenStream, filters: readonly string[],
 
 export interface DeliveryPlace {
   readonly attempt: number;
+  /** 1, 2, 3 … of the consumer's. */
+  readonly delivered: number;
   readonly seq: number;
   readonly storedAtMs: number;
   readonly pending: number;
@@ -146,7 +168,7 @@ export function placeOf(message: Msg): DeliveryPlace | undefined {
   if (reply === undefined || !reply.startsWith('$JS.ACK.')) return undefined;
   const tokens = reply.split('.');
   const at = tokens.length === 9 ? 4 : 6;
-  return { attempt: Number(tokens[at]), seq: Number(tokens[at + 1]), storedAtMs: Number(tokens[at + 3]?.slice(0, -6)), pending: Number(tokens[at + 4]) };
+  return { attempt: Number(tokens[at]), seq: Number(tokens[at + 1]), delivered: Number(tokens[at + 2]), storedAtMs: Number(tokens[at + 3]?.slice(0, -6)), pending: Number(tokens[at + 4]) };
 }
 
 function endOf(message: Msg): Batch['end'] | LogError {

@@ -2,7 +2,7 @@ import { isExactPattern, matchesPattern } from '@carillon/wire';
 
 import { LogError, type LogGap, type LogPage, type ReadQuery, type StoredEvent } from './event-log.ts';
 import { joinGaps } from './gaps.ts';
-import { JetStreamCursor, type CursorMessage } from './jetstream-cursor.ts';
+import { CursorLost, JetStreamCursor, type CursorMessage } from './jetstream-cursor.ts';
 import { gapsOf, GoneRooms, lastGoneBefore, NOTHING_GONE, type GoneOfRoom } from './jetstream-gone.ts';
 import { lastSeqs, messageOf } from './jetstream-lookup.ts';
 import { decodeRecord } from './jetstream-record.ts';
@@ -27,6 +27,8 @@ const ROOMS_REMEMBERED_MAX = 20_000;
 const LEADER_TRIES = 15;
 const REPLICA_WAIT_MS = 500;
 const REPLICA_TRIES = 10;
+// Readings of a page of which messages were lost on their way, or deleted before they were sent.
+const LOST_TRIES = 4;
 const NOTHING: ReadonlyMap<string, GoneOfRoom> = new Map();
 
 interface Standing {
@@ -55,6 +57,17 @@ export class JetStreamReader {
   }
 
   async page(stream: OpenStream, query: ReadQuery): Promise<LogPage> {
+    for (let tries = 1; ; tries += 1) {
+      try {
+        // Servers may count what is gone as being there: the last time they are believed.
+        return await this.#page(stream, query, { isStrict: tries < LOST_TRIES });
+      } catch (error) {
+        if (!(error instanceof CursorLost) || tries === LOST_TRIES) throw error;
+      }
+    }
+  }
+
+  async #page(stream: OpenStream, query: ReadQuery, { isStrict }: { readonly isStrict: boolean }): Promise<LogPage> {
     const { state, leader } = await stateOf(stream);
     const head = state.last_seq;
     const end = Math.min(query.upTo ?? head, head);
@@ -62,7 +75,7 @@ export class JetStreamReader {
     const filters = filtersOf('log', query.workspaceId, query.rooms);
     const keyOf = (after: number) => [query.workspaceId, after, ...filters].join(' ');
     const standing = await this.#stand(stream, { key: keyOf(query.after), filters, after: query.after, leader });
-    const scan = await this.#scan(standing.cursor, { query, filters, end });
+    const scan = await this.#scan(standing.cursor, { query, filters, end, isStrict });
     const [goneRooms] = await Promise.all([this.#goneIn(stream, query), this.#learnPrevious(standing, scan.messages, query.after)]);
     const page = compose(scan, { query, goneRooms, previous: standing.previous, damaged: this.#damaged });
     if (scan.isLast || standing.previous.size > ROOMS_REMEMBERED_MAX) standing.cursor.close();
@@ -92,7 +105,7 @@ export class JetStreamReader {
     }
   }
 
-  async #scan(cursor: JetStreamCursor, { query, filters, end }: { readonly query: ReadQuery; readonly filters: readonly string[]; readonly end: number }): Promise<Scan> {
+  async #scan(cursor: JetStreamCursor, { query, filters, end, isStrict }: { readonly query: ReadQuery; readonly filters: readonly string[]; readonly end: number; readonly isStrict: boolean }): Promise<Scan> {
     const wants = wanter(query.rooms);
     const messages: CursorMessage[] = [];
     let position = query.after;
@@ -101,9 +114,9 @@ export class JetStreamReader {
     let waits = 0;
     for (;;) {
       const maxEvents = Math.min(query.maxEvents - wanted, BATCH_EVENTS);
-      const batch = await cursor.fetch({ maxEvents, maxBytes: Math.max(1, bytesLeft), ...(waits > 0 ? { waitMs: REPLICA_WAIT_MS } : {}) });
+      const batch = await cursor.fetch({ maxEvents, maxBytes: Math.max(1, bytesLeft), isStrict, ...(waits > 0 ? { waitMs: REPLICA_WAIT_MS } : {}) });
       const isTooLarge = batch.end === 'bytes' && batch.messages.length === 0 && messages.length === 0;
-      const got = isTooLarge ? await cursor.fetch({ maxEvents: 1 }) : batch;
+      const got = isTooLarge ? await cursor.fetch({ maxEvents: 1, isStrict }) : batch;
       for (const message of got.messages) {
         if (message.seq > end) return { messages, isLast: true, next: end };
         position = message.seq;
